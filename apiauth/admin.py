@@ -1,0 +1,29 @@
+"""Staff accounts. Consumers get their page with the partner API; django-oauth-toolkit's own pages are not
+shown, because they hand out grants and show tokens."""
+
+from __future__ import annotations
+
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+
+from apiauth.models import Consumer, User
+from audit.admin import AuditedAdmin
+
+
+@admin.register(User)
+class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
+    list_display = ["username", "email", "first_name", "last_name", "is_active", "last_login"]
+    list_filter = ["groups", "is_active"]
+
+
+def hide_models_of(app_label: str) -> None:
+    """Take an app's models out of the admin."""
+    for model in apps.get_app_config(app_label).get_models():
+        if admin.site.is_registered(model):
+            admin.site.unregister(model)
+
+
+hide_models_of("oauth2_provider")
+hide_models_of("django_celery_beat")  # its rows only ring; when a connection is due is set on the connection
+admin.site.unregister(Consumer)  # registered by django-oauth-toolkit, secret and all

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class ApiAuthConfig(AppConfig):
+    name = "apiauth"
+    verbose_name = "People and partners"

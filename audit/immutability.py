@@ -1,0 +1,91 @@
+"""Rows that the database itself refuses to change, as a migration operation.
+
+A rule that only our code keeps is broken by the first person with a SQL prompt. These triggers hold for
+everybody but the table's owner, who can drop them; C1's runtime role is not the owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+
+class RefuseChanges(Operation):
+    """Refuse UPDATE, DELETE and (PostgreSQL) TRUNCATE of a table.
+
+    `allowed_update` is a SQL condition over OLD and NEW under which an UPDATE may pass all the same; it is
+    written once for both databases. `frozen` names the columns that even such an UPDATE must leave alone.
+    """
+
+    reversible = True
+    reduces_to_sql = True
+
+    def __init__(self, table: str, *, allowed_update: str = "", frozen: Sequence[str] = ()) -> None:
+        self.table = table
+        self.allowed_update = allowed_update
+        self.frozen = tuple(frozen)
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Triggers are no part of Django's state."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        for statement in self.statements(schema_editor.connection.vendor):
+            schema_editor.execute(statement, params=None)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        for statement in self.removal(schema_editor.connection.vendor):
+            schema_editor.execute(statement, params=None)
+
+    def describe(self) -> str:
+        return f"Refuse changes to rows of {self.table}"
+
+    def refused_update(self) -> str:
+        """The SQL condition under which an UPDATE is refused."""
+        if not self.allowed_update:
+            return ""
+        unchanged = " AND ".join(f"OLD.{column} IS NOT DISTINCT FROM NEW.{column}" for column in self.frozen)
+        return f"NOT ({self.allowed_update}" + (f" AND {unchanged})" if unchanged else ")")
+
+    def statements(self, vendor: str) -> list[str]:
+        """The statements that make the triggers, in order."""
+        when = f"WHEN ({self.refused_update()}) " if self.allowed_update else ""
+        if vendor == "postgresql":
+            refuse = f"EXECUTE FUNCTION {self.table}_refuse()"
+            return [
+                f"CREATE FUNCTION {self.table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$$ BEGIN RAISE EXCEPTION '% refused: rows of {self.table} are never changed or deleted', TG_OP "
+                "USING ERRCODE = 'restrict_violation'; END $$",
+                f"CREATE TRIGGER {self.table}_no_update BEFORE UPDATE ON {self.table} FOR EACH ROW {when}{refuse}",
+                f"CREATE TRIGGER {self.table}_no_delete BEFORE DELETE ON {self.table} FOR EACH ROW {refuse}",
+                f"CREATE TRIGGER {self.table}_no_truncate BEFORE TRUNCATE ON {self.table} "
+                f"FOR EACH STATEMENT {refuse}",
+            ]
+        # SQLite before 3.39 has no IS NOT DISTINCT FROM; its IS means the same.
+        when = when.replace("IS NOT DISTINCT FROM", "IS")
+        return [
+            f"CREATE TRIGGER {self.table}_no_{event.lower()} BEFORE {event} ON {self.table} FOR EACH ROW "
+            f"{condition}BEGIN SELECT RAISE(ABORT, "
+            f"'{event} refused: rows of {self.table} are never changed or deleted'); END"
+            for event, condition in (("UPDATE", when), ("DELETE", ""))
+        ]
+
+    def removal(self, vendor: str) -> list[str]:
+        """The statements that take the triggers away again."""
+        if vendor == "postgresql":
+            return [f"DROP FUNCTION {self.table}_refuse() CASCADE"]
+        return [f"DROP TRIGGER {self.table}_no_{event}" for event in ("update", "delete")]

@@ -1,0 +1,249 @@
+"""Every setting, from the environment, safe by default. docs/operations.md has the table for operators.
+
+Without REDIS_URL the installation is *embedded*: database, broker, keys and mail live in INSTANCE_DIR.
+With it, keys are the operator's to give: a key made by one machine would be unknown to the next.
+"""
+
+import logging.config
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import django_stubs_ext
+import environ
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+
+from config.instance import bound_address, broker_socket, kept_key, make_private_folder
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+# ModelAdmin[...] and QuerySet[...] are written in the code; Django makes only some of them subscriptable itself.
+django_stubs_ext.monkeypatch()
+
+INSTANCE_DIR = make_private_folder(Path(env.str("INSTANCE_DIR", default="") or BASE_DIR / "instance"))
+REDIS_URL = env.str("REDIS_URL", default="")
+EMBEDDED = not REDIS_URL
+BROKER_SOCKET = broker_socket(INSTANCE_DIR)
+
+
+def _key(name: str) -> str:
+    given: str = env.str(name, default="")
+    if given:
+        return given
+    if EMBEDDED:
+        return kept_key(INSTANCE_DIR, name.lower())
+    raise ImproperlyConfigured(
+        f"{name} is not set. With REDIS_URL set the keys are yours to give, because every machine of the "
+        f"installation needs the same ones: set {name}, or unset REDIS_URL to run embedded on this machine."
+    )
+
+
+SECRET_KEY = _key("SECRET_KEY")
+# Newest first; the first encrypts, all of them decrypt. 32 bytes each, URL-safe base64.
+CREDENTIAL_KEYS = _key("CREDENTIAL_KEYS").split(",")
+
+DEBUG = env.bool("DEBUG", default=False)
+BASE_URL = (env.str("BASE_URL", default="") or bound_address(INSTANCE_DIR)).rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[]) or [
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    *filter(None, [urlsplit(BASE_URL).hostname]),
+]
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+
+# --- the rooms -------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "config.apps.MatriculaAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "oauth2_provider",
+    "django_celery_beat",
+    "csp",
+    "audit",
+    "apiauth",
+    "registration",
+    "integrations",
+]
+
+MIDDLEWARE = [
+    "audit.middleware.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_USER_MODEL = "apiauth.User"
+OAUTH2_PROVIDER_APPLICATION_MODEL = "apiauth.Consumer"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- database --------------------------------------------------------------------------------------------
+
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{INSTANCE_DIR / 'matricula.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # WAL lets readers go on beside the one writer. IMMEDIATE takes the write lock at BEGIN, so a transaction
+    # waits there for `timeout` seconds instead of failing at its first write (sqlite.org/lang_transaction).
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 30,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+    # pytest-django runs against a file, so that other processes and threads of a test see the same database.
+    DATABASES["default"]["TEST"] = {"NAME": str(INSTANCE_DIR / "test.sqlite3")}
+else:
+    DATABASES["default"].update(CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)
+
+# --- broker and workers ----------------------------------------------------------------------------------
+
+CELERY_BROKER_URL = REDIS_URL or f"redis+socket://{BROKER_SOCKET}"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+# Ringing the doorbell must never hold up or fail what rang it: one short try, and the database remembers.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10}
+CELERY_TASK_PUBLISH_RETRY = False
+
+# --- the product -----------------------------------------------------------------------------------------
+
+# Of records that name none, and of every billing account (docs/decisions/0004-one-billing-currency.md).
+CURRENCY = env.str("CURRENCY", default="USD")
+# How long a run may be silent before another process may take its place.
+RUN_LEASE_SECONDS = env.int("RUN_LEASE_SECONDS", default=30)
+
+# --- mail ------------------------------------------------------------------------------------------------
+
+_mail_folder = f"{INSTANCE_DIR / 'mail'}"
+if env.str("EMAIL_URL", default=""):
+    vars().update(env.email_url("EMAIL_URL"))
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = _mail_folder
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = env.str(
+    "DEFAULT_FROM_EMAIL", default=f"Matricula <matricula@{urlsplit(BASE_URL).hostname}>"
+)
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+# --- security --------------------------------------------------------------------------------------------
+
+_https = urlsplit(BASE_URL).scheme == "https"
+SESSION_COOKIE_SECURE = _https
+CSRF_COOKIE_SECURE = _https
+SECURE_SSL_REDIRECT = _https
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
+SECURE_HSTS_PRELOAD = _https
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes come from inside, without TLS
+SESSION_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# --- language, time, files -------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+STATIC_URL = "static/"
+STATIC_ROOT = INSTANCE_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "config" / "static"]
+# Files are served from where the packages hold them: nothing to collect, nothing to forget after an upgrade.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 600
+LOGIN_URL = "admin:login"
+
+# --- logging: one line of JSON for an event, to stderr ---------------------------------------------------
+
+_shared_processors: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+LOGGING_CONFIG = None
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": "structlog.stdlib.ProcessorFormatter",
+            "foreign_pre_chain": _shared_processors,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        },
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        "urllib3": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        # django-oauth-toolkit writes tokens at DEBUG.
+        "oauth2_provider": {"level": "INFO"},
+        "oauthlib": {"level": "INFO"},
+    },
+}
+logging.config.dictConfig(LOGGING)
+structlog.configure(
+    processors=[*_shared_processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)

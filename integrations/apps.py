@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+
+
+class IntegrationsConfig(AppConfig):
+    name = "integrations"
+    verbose_name = "Connections"
+
+    def ready(self) -> None:
+        # The student profile asks for panels; this room knows of runs. Imported here: models are ready only now.
+        from integrations.admin.profile import register_profile_panels  # noqa: PLC0415
+
+        register_profile_panels()

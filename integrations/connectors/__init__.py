@@ -1,0 +1,1 @@
+"""Facts about external systems, one module for each kind."""

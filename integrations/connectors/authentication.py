@@ -1,0 +1,74 @@
+"""How a request proves who sends it: one strategy for each `auth.type` of the connection document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from requests import PreparedRequest
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from integrations.models import Connection
+
+
+class _Header(AuthBase):
+    def __init__(self, name: str, value: str) -> None:
+        self.name, self.value = name, value
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.headers[self.name] = self.value
+        return request
+
+
+class _QueryParameter(AuthBase):
+    def __init__(self, name: str, value: str) -> None:
+        self.name, self.value = name, value
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.url = with_query(request.url or "", {self.name: self.value})
+        return request
+
+
+def with_query(url: str, params: Mapping[str, str]) -> str:
+    """Return `url` with these parameters in its query; one that was there under the same name is replaced."""
+    parts = urlsplit(url)
+    kept = [
+        (name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in params
+    ]
+    return urlunsplit(parts._replace(query=urlencode([*kept, *params.items()])))
+
+
+def without_query(url: str, names: frozenset[str]) -> str:
+    """Return `url` without the parameters of these names."""
+    parts = urlsplit(url)
+    kept = [
+        (name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in names
+    ]
+    return urlunsplit(parts._replace(query=urlencode(kept)))
+
+
+def _api_key(secret: Mapping[str, Any]) -> AuthBase:
+    strategy = _QueryParameter if secret.get("in") == "query" else _Header
+    return strategy(secret.get("name", "X-API-Key"), secret["key"])
+
+
+_STRATEGIES: Final[dict[str, Callable[[Mapping[str, Any]], AuthBase | None]]] = {
+    "none": lambda _: None,
+    "api_key": _api_key,
+    "bearer": lambda secret: _Header("Authorization", f"Bearer {secret['token']}"),
+    # requests encodes texts as Latin-1; a password may hold any letter (RFC 7617 section 2.1).
+    "basic": lambda secret: HTTPBasicAuth(secret["username"].encode(), secret["password"].encode()),
+}
+
+
+def authentication_of(connection: Connection) -> AuthBase | None:
+    """Return how this connection's requests are signed."""
+    return _STRATEGIES[connection.auth_type](connection.secrets.get("auth", {}))
+
+
+def secret_parameter_names(connection: Connection) -> frozenset[str]:
+    """The names of query parameters that carry a credential."""
+    auth = connection.secrets.get("auth", {})
+    is_in_query = connection.auth_type == "api_key" and auth.get("in") == "query"
+    return frozenset([auth.get("name", "X-API-Key")]) if is_in_query else frozenset()

@@ -1,0 +1,135 @@
+"""The contract of a connector: three verbs, pull, do and hear.
+
+A connector states facts about its vendor. The base owns the loop over pages, and the transport owns the wire: a
+connector never retries, sleeps, logs or reads Django settings.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import xxhash
+from pydantic import BaseModel, ConfigDict
+
+from integrations.connectors.authentication import authentication_of
+from integrations.connectors.decoding import NotJson, decode
+from integrations.models import Connection, Stream
+from integrations.transports.errors import NotUnderstood
+from integrations.transports.http import HttpTransport, Request, Timeouts
+
+# A feed of a hundred records a page would have ten million by then: it is going round in circles.
+MAX_PAGES: Final = 100_000
+
+
+class Unsupported(Exception):
+    """A connector was asked for what its system cannot do."""
+
+    def __init__(self, connector: str, verb: str, name: str) -> None:
+        super().__init__(f"The {connector} connector cannot {verb} {name}.")
+
+
+class ConnectorSettings(BaseModel):
+    """What a kind of system needs to know beyond address and credentials; nothing by default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page as it was read: `records` are JSON values, `next` the token of the page after it, "" after the last."""
+
+    number: int
+    digest: bytes
+    records: list[Any]
+    next: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a connector makes of one answer: its records, and the token of what follows ("" for nothing)."""
+
+    records: list[Any]
+    next: str
+    announced: int | None = None
+
+
+class Connector(ABC):
+    """A kind of external system, bound to one configured connection."""
+
+    key: ClassVar[str]
+    label: ClassVar[str]
+    datasets: ClassVar[frozenset[str]] = frozenset()
+    Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.auth = authentication_of(connection)
+
+    def pull(self, stream: Stream) -> Iterator[Page]:
+        """Yield every page of the stream's dataset, in order.
+
+        Raises Unsupported for a dataset that the system does not have, and a TransportError when a page cannot be
+        had, is not understood, or the pages go round in circles. Pages yielded before that are not the whole.
+        """
+        if stream.dataset not in self.datasets:
+            raise Unsupported(self.label, "pull", stream.dataset)
+        with HttpTransport(Timeouts(**self.connection.timeouts)) as transport:
+            yield from self._pages(transport, stream)
+
+    def _pages(self, transport: HttpTransport, stream: Stream) -> Iterator[Page]:
+        token, seen_tokens, last_digest, read = "", set[str](), b"", 0
+        for number in range(1, MAX_PAGES + 1):
+            body = transport.exchange(self.request_page(stream, token)).body
+            answer = self.read_page(stream, token, _decoded(body), read)
+            digest = xxhash.xxh3_128_digest(body)
+            if answer.records and digest == last_digest:
+                raise NotUnderstood(
+                    f"page {number} is the same as the page before it",
+                    advice="The other system does not follow the paging that the connection describes: check it.",
+                )
+            if answer.next and answer.next in seen_tokens:
+                raise NotUnderstood(f"page {number} leads back to a page that was read already")
+            read += len(answer.records)
+            yield Page(number, digest, answer.records, answer.next)
+            if not answer.next:
+                _check_announced(answer.announced, read)
+                return
+            seen_tokens.add(answer.next)
+            token, last_digest = answer.next, digest
+        raise NotUnderstood(f"the feed has more than {MAX_PAGES:,} pages")
+
+    @abstractmethod
+    def request_page(self, stream: Stream, token: str) -> Request:
+        """Return the request for the page that `token` stands for; "" is the first."""
+
+    @abstractmethod
+    def read_page(self, stream: Stream, token: str, body: Any, read: int) -> Answer:
+        """Return the records of an answer and what follows it; `read` records came before. Raises NotUnderstood."""
+
+    def do(self, operation: str, arguments: BaseModel) -> BaseModel:
+        """Perform a named operation. The base performs none."""
+        raise Unsupported(self.label, "do", operation)
+
+    def hear(self, headers: dict[str, str], body: bytes) -> list[BaseModel]:
+        """Verify a webhook and return its events. The base hears none."""
+        raise Unsupported(self.label, "hear", "webhooks")
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return decode(body)
+    except NotJson:
+        start = body.lstrip()[:1]
+        kind = "a web page" if start == b"<" else "not JSON"
+        raise NotUnderstood(f"the answer is {kind}, where JSON was expected") from None
+
+
+def _check_announced(announced: int | None, read: int) -> None:
+    if announced is not None and announced != read:
+        raise NotUnderstood(
+            f"the feed announced {announced:,} records and {read:,} came",
+            advice="Part of the feed is missing, or it changed while it was read. Sync again.",
+        )

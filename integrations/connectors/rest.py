@@ -1,0 +1,81 @@
+"""The generic REST connector: the contract, filled in by an administrator instead of a programmer."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from urllib.parse import urljoin
+
+import jmespath
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from integrations.connectors.authentication import secret_parameter_names, with_query, without_query
+from integrations.connectors.base import Answer, Connector
+from integrations.connectors.pagination import NoPagination, Pagination, check_expression
+from integrations.models import Stream
+from integrations.models.connection import origin_of
+from integrations.transports.errors import NotUnderstood
+from integrations.transports.http import Request
+
+
+class Incremental(BaseModel):
+    """How to ask only for what changed. Kept; every extract is complete until incremental feeds arrive."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    param: str
+    field: str
+
+
+class Endpoint(BaseModel):
+    """Where a dataset's records lie: path, place in the answer, pages. Parameters are kept among the secrets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    path: str = ""
+    records: str = "@"
+    pagination: Pagination = Field(default_factory=NoPagination)
+    incremental: Incremental | None = None
+
+    @field_validator("records")
+    @classmethod
+    def _is_expression(cls, value: str) -> str:
+        return check_expression(value or "@")
+
+
+class RestConnector(Connector):
+    key: ClassVar[str] = "rest"
+    label: ClassVar[str] = "Generic REST"
+    datasets: ClassVar[frozenset[str]] = frozenset({"aid_awards"})
+
+    def request_page(self, stream: Stream, token: str) -> Request:
+        endpoint = Endpoint.model_validate(stream.endpoint)
+        url = f"{self.connection.base_url.rstrip('/')}/{endpoint.path.lstrip('/')}".rstrip("/")
+        params = dict(stream.params)
+        if endpoint.pagination.follows_addresses and token:
+            url = self._address(url, token, stream)
+            params = {}
+        return Request(
+            with_query(url, {**params, **endpoint.pagination.params(token)}),
+            headers=self.connection.secrets.get("headers", {}),
+            auth=self.auth,
+        )
+
+    def read_page(self, stream: Stream, token: str, body: Any, read: int) -> Answer:
+        endpoint = Endpoint.model_validate(stream.endpoint)
+        records = jmespath.search(endpoint.records, body)
+        if not isinstance(records, list):
+            raise NotUnderstood(f"the answer has no list of records at {endpoint.records!r}")
+        following = endpoint.pagination.token_after(token, body, len(records), read + len(records))
+        if endpoint.pagination.follows_addresses:
+            following = without_query(
+                following, secret_parameter_names(self.connection) | stream.params.keys()
+            )
+        return Answer(records, following, endpoint.pagination.announced(body))
+
+    def _address(self, url: str, token: str, stream: Stream) -> str:
+        """The next page's address, made whole. It has to stay with the system that our credentials are for."""
+        address = urljoin(url, token)
+        if origin_of(address) != self.connection.origin:
+            raise NotUnderstood(
+                "the next page lies at another address than the connection's",
+                advice="Our credentials are never sent elsewhere. If the system has moved, change the address.",
+            )
+        return with_query(address, stream.params)

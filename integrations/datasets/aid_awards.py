@@ -1,0 +1,185 @@
+"""Financial-aid awards: what each disbursement means for a student's bill.
+
+| status    | on the ledger                                              |
+|-----------|------------------------------------------------------------|
+| offered   | nothing                                                    |
+| accepted  | anticipated: shown beside the balance                      |
+| disbursed | posted: lowers the balance; a negative amount is an        |
+|           | adjustment (returned or reduced aid) and raises it         |
+| cancelled | voids what stood there; so does absence from the feed      |
+
+Work-study never posts (it is payroll); an award without a fund_type posts like a grant; enrollment is no condition.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from django.conf import settings
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+
+from integrations.datasets.base import CanonicalRecord, Dataset, References, Rejected, Rejection, StagedRecord
+from integrations.datasets.text import AsText
+from integrations.models import Change, SyncLink, SyncRun
+from registration.bulk import Selection
+from registration.models import BillingAccount, Student, Term
+from registration.money import NotMoney, to_minor
+from registration.operations import apply_run_to_ledger
+
+Id = Annotated[str, AsText, StringConstraints(min_length=1, max_length=120)]
+Code = Annotated[str, AsText, StringConstraints(min_length=1, max_length=40)]
+Name = Annotated[str, AsText, StringConstraints(min_length=1, max_length=200)]
+
+POSTING_STATUSES = frozenset({"accepted", "disbursed"})
+# A key is the award's id, this mark and the number of the disbursement. The number has no mark in it, so two
+# different pairs never make one key.
+KEY_MARK = "#"
+
+
+class AidAward(CanonicalRecord):
+    """One disbursement of one award, in the words of `docs/datasets.md`."""
+
+    award_id: Id
+    disbursement_number: Annotated[int, Field(ge=0, le=9999)] = 1
+    student_number: Code
+    term_code: Code
+    fund_code: Code
+    fund_name: Name | None = None
+    fund_type: Literal["grant", "scholarship", "loan", "work_study", "waiver"] | None = None
+    currency: str = Field(default_factory=lambda: settings.CURRENCY)
+    amount: int  # in minor units; net of loan fees
+    status: Literal["offered", "accepted", "disbursed", "cancelled"]
+    disbursed_on: datetime.date | None = None
+    updated_at: datetime.datetime | None = None
+
+    @field_validator("disbursement_number", "currency", mode="before")
+    @classmethod
+    def _nothing_means_the_default(cls, value: object, info: ValidationInfo) -> object:
+        if value is None:
+            return 1 if info.field_name == "disbursement_number" else settings.CURRENCY
+        if isinstance(value, bool):
+            raise ValueError("is true or false, where a number or a text is expected")  # noqa: TRY004
+        return value
+
+    @field_validator("currency")
+    @classmethod
+    def _currency_is_billed(cls, value: str) -> str:
+        if value != settings.CURRENCY:
+            raise ValueError(f"{value!r} is not the currency that bills are written in ({settings.CURRENCY})")
+        return value
+
+    @field_validator("amount", mode="plain")
+    @classmethod
+    def _amount_in_minor_units(cls, value: object) -> int:
+        # The currency is the installation's, or the record is refused for it.
+        try:
+            return to_minor(value, settings.CURRENCY)
+        except NotMoney as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def is_posting(self) -> bool:
+        """Whether it stands on the ledger at all."""
+        return self.status in POSTING_STATUSES and self.fund_type != "work_study" and self.amount != 0
+
+
+class AidAwards(Dataset):
+    name: ClassVar[str] = "aid_awards"
+    label: ClassVar[str] = "Financial-aid awards"
+    has_money: ClassVar[bool] = True
+    shown_fields: ClassVar[Sequence[str]] = ("student_number", "term_code", "fund_code", "amount", "status")
+    Record: ClassVar[type[CanonicalRecord]] = AidAward
+
+    def key_of(self, values: dict[str, Any]) -> str:
+        award_id, number = values.get("award_id"), values.get("disbursement_number")
+        number = 1 if number is None else number
+        if isinstance(award_id, bool) or not isinstance(award_id, str | int) or award_id == "":
+            return ""
+        return f"{award_id}{KEY_MARK}{number}"
+
+    def find_references(self, records: Sequence[AidAward]) -> References:
+        students = dict(
+            Student.objects.numbered({record.student_number for record in records}).values_list(
+                "number", "id"
+            )
+        )
+        accounts = BillingAccount.objects.filter(pk__in=students.values())
+        return References(students, dict(accounts.values_list("pk", "currency")), Term.objects.codes_to_ids())
+
+    def stage(self, record: AidAward, references: References) -> StagedRecord:
+        student_id = references.students.get(record.student_number)
+        if student_id is None:
+            raise Rejected(
+                Rejection(
+                    "unknown_student",
+                    f"There is no student with number {record.student_number}.",
+                    "student_number",
+                )
+            )
+        if record.term_code not in references.terms:
+            raise Rejected(Rejection("unknown_term", f"There is no term {record.term_code}.", "term_code"))
+        if student_id not in references.currencies:
+            raise Rejected(
+                Rejection(
+                    "no_billing_account", f"{record.student_number} has no billing account.", "student_number"
+                )
+            )
+        if references.currencies[student_id] != record.currency:
+            raise Rejected(
+                Rejection(
+                    "account_in_other_currency",
+                    f"The account of {record.student_number} is kept in {references.currencies[student_id]}, "
+                    f"the award is in {record.currency}.",
+                    "currency",
+                )
+            )
+        values = record.model_dump(mode="json")
+        return StagedRecord(
+            key=self.key_of(values),
+            student_id=student_id,
+            amount=record.amount,
+            values=values,
+            # When the source touched the record says nothing about the money.
+            identity={name: value for name, value in values.items() if name != "updated_at"},
+            is_live=record.status != "cancelled",
+            posts=record.is_posting,
+        )
+
+    def land(self, run: SyncRun) -> None:
+        """Void what was modified, cancelled or has gone; post what is new and what took its place."""
+        apply_run_to_ledger(
+            run.pk,
+            voiding=_entries_to_void(run),
+            posting=_entries_to_post(run),
+            reason=f"Financial aid, run {run.pk}",
+        )
+
+
+def _entries_to_void(run: SyncRun) -> Selection:
+    change, link = Change._meta.db_table, SyncLink._meta.db_table
+    return Selection(
+        f"SELECT link.object_id FROM {change} AS change "
+        f"JOIN {link} AS link ON link.stream_id = %s AND link.key = change.key "
+        "WHERE change.run_id = %s AND change.action IN ('modify', 'void') AND link.object_id IS NOT NULL",
+        [run.stream_id, run.pk],
+    )
+
+
+def _entries_to_post(run: SyncRun) -> Selection:
+    """The columns of registration.bulk.POSTED_COLUMNS, read from the plan. `->>` gives text on both databases."""
+    change, term = Change._meta.db_table, Term._meta.db_table
+    is_adjustment = "change.amount_after < 0"
+    return Selection(
+        "SELECT change.object_id AS id, change.student_id AS account_id, term.id AS term_id, "
+        f"CASE WHEN {is_adjustment} THEN 'adjustment' ELSE 'aid' END AS kind, "
+        f"CASE WHEN {is_adjustment} THEN 'aid' ELSE '' END AS adjusts, "
+        "CASE change.after ->> 'status' WHEN 'disbursed' THEN 'posted' ELSE 'anticipated' END AS state, "
+        "abs(change.amount_after) AS amount_minor, change.after ->> 'currency' AS currency, "
+        "change.after ->> 'fund_code' AS code, coalesce(change.after ->> 'fund_name', '') AS description, "
+        "change.after ->> 'disbursed_on' AS effective_on, change.id AS posted_change "
+        f"FROM {change} AS change JOIN {term} AS term ON term.code = change.after ->> 'term_code' "
+        "WHERE change.run_id = %s AND change.action IN ('create', 'modify') AND change.object_id IS NOT NULL",
+        [run.pk],
+    )

@@ -1,0 +1,225 @@
+"""The connection document: the one JSON form of a connection, for commands, the admin, presets and the API.
+
+Secrets are accepted and never given back. docs/connections.md describes every field.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from integrations.connectors.registry import CONNECTORS
+from integrations.connectors.rest import Endpoint
+from integrations.datasets import DATASETS
+from integrations.models.connection import MIN_INTERVAL_MINUTES
+from integrations.sync.guards import GuardLimits
+from integrations.sync.mapping import FieldMapping
+
+MINUTES_OF_A_DAY = 1440
+
+
+class DocumentRefused(Exception):
+    """A connection document cannot be used; each fault is a sentence that names its place."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoAuth(_Part):
+    type: Literal["none"] = "none"
+
+
+class ApiKeyAuth(_Part):
+    type: Literal["api_key"]
+    key: str | None = None
+    name: str = "X-API-Key"
+    place: Literal["header", "query"] = Field(default="header", alias="in")
+
+
+class BearerAuth(_Part):
+    type: Literal["bearer"]
+    token: str | None = None
+
+
+class BasicAuth(_Part):
+    type: Literal["basic"]
+    username: str | None = None
+    password: str | None = None
+
+
+Auth = Annotated[NoAuth | ApiKeyAuth | BearerAuth | BasicAuth, Field(discriminator="type")]
+
+
+class Interval(_Part):
+    every_minutes: int = Field(default=MINUTES_OF_A_DAY, ge=MIN_INTERVAL_MINUTES)
+
+
+class Manual(_Part):
+    manual: Literal[True]
+
+
+class TimeoutSettings(_Part):
+    """In seconds; `slow_ms` in milliseconds is kept for the circuit breaker."""
+
+    connect: float | None = Field(default=None, gt=0, le=60)
+    read: float | None = Field(default=None, gt=0, le=600)
+    total: float | None = Field(default=None, gt=0, le=3600)
+    slow_ms: int | None = Field(default=None, gt=0)
+
+
+class DatasetDocument(_Part):
+    endpoint: Endpoint
+    params: dict[str, str] = Field(default_factory=dict)
+    mapping: dict[str, FieldMapping]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_endpoint(cls, value: object) -> object:
+        """The document writes the endpoint's fields beside params and mapping."""
+        if isinstance(value, str):
+            value = {"path": value}
+        if not isinstance(value, dict) or "endpoint" in value:
+            return value
+        own = {name: value[name] for name in ("params", "mapping") if name in value}
+        return {**own, "endpoint": {name: part for name, part in value.items() if name not in own}}
+
+    @field_validator("params", mode="before")
+    @classmethod
+    def _as_texts(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: str(part) if isinstance(part, int | float) and not isinstance(part, bool) else part
+            for name, part in value.items()
+        }
+
+
+class ConnectionDocument(_Part):
+    slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    connector: str = "rest"
+    enabled: bool = True
+    base_url: Annotated[str, Field(max_length=500)]
+    headers: dict[str, str] = Field(default_factory=dict)
+    auth: Auth = Field(default_factory=NoAuth)
+    schedule: Interval | Manual = Field(default_factory=Interval)
+    datasets: dict[str, DatasetDocument] = Field(default_factory=dict)
+    guards: GuardLimits = Field(default_factory=GuardLimits)
+    timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _manual_word(cls, value: object) -> object:
+        return {"manual": True} if value == "manual" else value
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        url = TypeAdapter(HttpUrl).validate_python(value)
+        if url.username or url.password:
+            raise ValueError("credentials belong into auth, not into the address")
+        if url.query or url.fragment:
+            raise ValueError("parameters belong into the dataset's params, not into the address")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> ConnectionDocument:
+        connector = CONNECTORS.get(self.connector)
+        if connector is None:
+            raise ValueError(
+                f"connector: there is no {self.connector!r}; there are {', '.join(sorted(CONNECTORS))}"
+            )
+        connector.Settings.model_validate(self.settings)
+        for name, declared in self.datasets.items():
+            if name not in connector.datasets:
+                known = ", ".join(sorted(connector.datasets))
+                raise ValueError(f"datasets.{name}: this connector pulls {known}")
+            _check_fields(name, declared)
+        return self
+
+
+def _check_fields(name: str, declared: DatasetDocument) -> None:
+    fields = DATASETS[name].Record.model_fields
+    unknown = sorted(declared.mapping.keys() - fields.keys())
+    missing = sorted(
+        field for field, info in fields.items() if info.is_required() and field not in declared.mapping
+    )
+    if unknown:
+        raise ValueError(f"datasets.{name}.mapping: there is no field {', '.join(unknown)}")
+    if missing:
+        raise ValueError(f"datasets.{name}.mapping: {', '.join(missing)} must be mapped")
+
+
+# The camelCase names of older installations, wherever they stand in a document.
+_OLDER_NAMES = {
+    "baseUrl": "base_url",
+    "endpoints": "datasets",
+    "pageParam": "page_param",
+    "sizeParam": "size_param",
+    "pageSize": "size",
+    "cursorParam": "cursor_param",
+    "nextUrl": "next",
+    "fieldMapping": "mapping",
+    "recordsPath": "records",
+}
+_OLDER_AUTH = {"apiKey": "api_key", "api-key": "api_key", "apikey": "api_key"}
+
+
+def parse_document(content: object) -> ConnectionDocument:
+    """Return the document that `content` (decoded JSON) is. Raises DocumentRefused with every fault in words."""
+    if not isinstance(content, dict):
+        raise DocumentRefused(["A connection document is a JSON object."])
+    try:
+        return ConnectionDocument.model_validate(_modernised(content))
+    except ValidationError as error:
+        raise DocumentRefused(
+            [_fault(part) for part in error.errors(include_input=False, include_url=False)]
+        ) from None
+
+
+def _modernised(content: dict[str, Any]) -> dict[str, Any]:
+    """The same document in today's names."""
+    document = {_OLDER_NAMES.get(name, name): value for name, value in content.items()}
+    kind, key = document.pop("authType", None), document.pop("apiKey", None)
+    if kind is not None or key is not None:
+        kind = _OLDER_AUTH.get(str(kind), kind) or "api_key"
+        secret = {"bearer": "token", "api_key": "key"}.get(kind)
+        document.setdefault("auth", {"type": kind, **({secret: key} if secret and key is not None else {})})
+    if "syncInterval" in document:
+        document.setdefault("schedule", {"every_minutes": document.pop("syncInterval")})
+    datasets = document.get("datasets")
+    if isinstance(datasets, dict):
+        document["datasets"] = {name: _modernised_dataset(part) for name, part in datasets.items()}
+    return document
+
+
+def _modernised_dataset(part: object) -> object:
+    if not isinstance(part, dict):
+        return part
+    part = {_OLDER_NAMES.get(name, name): value for name, value in part.items()}
+    pagination = part.get("pagination")
+    if isinstance(pagination, dict):
+        part["pagination"] = {_OLDER_NAMES.get(name, name): value for name, value in pagination.items()}
+    return part
+
+
+def _fault(part: Any) -> str:
+    steps = [str(step) for step in part["loc"] if step not in ("endpoint", "Interval", "Manual")]
+    message = part["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(steps)}: {message}" if steps else message

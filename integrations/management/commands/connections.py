@@ -1,0 +1,59 @@
+"""Connection documents: `manage.py connections load FILE [--json]`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from integrations.documents import DocumentRefused
+from integrations.management.output import Outcome, OutcomeCommand, Refusal
+from integrations.operations import save_connection
+
+MAX_DOCUMENT_BYTES = 1024 * 1024
+
+
+class Command(OutcomeCommand):
+    help = "Create or replace connections from their documents."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        load = actions.add_parser("load", help="create or replace the connections in a JSON file")
+        load.add_argument("file", help="a document or a list of documents; - reads standard input")
+        load.add_argument(
+            "--json", action="store_true", default=False, help="print one JSON value instead of text"
+        )
+
+    def outcome(self, **options: Any) -> Outcome:
+        content = _read(options["file"])
+        documents = content if isinstance(content, list) else [content]
+        results = [_load(document) for document in documents]
+        lines = [f"{result['slug']}: {'saved' if result['changed'] else 'unchanged'}." for result in results]
+        return Outcome(results if isinstance(content, list) else results[0], lines)
+
+
+def _load(document: object) -> dict[str, Any]:
+    try:
+        connection, changed = save_connection(document)
+    except DocumentRefused as error:
+        faults = "\n".join(f"  {fault}" for fault in error.faults)
+        raise Refusal(f"The connection was not saved. Its document has faults:\n{faults}") from None
+    return {"slug": connection.slug, "changed": changed}
+
+
+def _read(name: str) -> Any:
+    try:
+        text = (
+            sys.stdin.buffer.read(MAX_DOCUMENT_BYTES)
+            if name == "-"
+            else Path(name).read_bytes()[:MAX_DOCUMENT_BYTES]
+        )
+    except OSError as error:
+        raise Refusal(f"{name} cannot be read: {error.strerror}.") from None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Refusal(f"{name} is not JSON: {error}.") from None

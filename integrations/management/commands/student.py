@@ -1,0 +1,61 @@
+"""What is true about one student: `manage.py student NUMBER [--json]`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from integrations.management.output import Outcome, OutcomeCommand, Refusal
+from registration.models import LedgerEntry, Student
+from registration.money import decimal_text
+from registration.operations import open_account
+
+
+class Command(OutcomeCommand):
+    help = "Show one student's account, and where each aid entry came from."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("number", help="the student number, such as S0000001")
+
+    def outcome(self, **options: Any) -> Outcome:
+        student = Student.objects.select_related("billing_account").filter(number=options["number"]).first()
+        if student is None:
+            raise Refusal(f"There is no student with number {options['number']}.")
+        account = open_account(student)
+        entries = list(account.entries.from_aid().select_related("term").order_by("id"))
+        totals = account.totals()
+        data = {
+            "number": student.number,
+            "name": student.name,
+            "status": student.status,
+            "currency": account.currency,
+            **totals.as_decimal_texts(),
+            "aid": [aid_entry(entry) for entry in entries],
+            "housing": [],
+            "library_status": "none",
+        }
+        shown = totals.as_displayed()
+        lines = [
+            f"{student.number} {student.name} ({student.get_status_display().lower()})",
+            *(f"  {name.replace('_', ' ')}: {shown[name]}" for name in shown),
+            *(
+                f"  {entry.term.code} {entry.code} {entry.displayed_amount} {entry.state}, run {entry.posted_run}"
+                for entry in entries
+            ),
+        ]
+        return Outcome(data, lines)
+
+
+def aid_entry(entry: LedgerEntry) -> dict[str, Any]:
+    """One aid entry with the runs that posted and voided it."""
+    return {
+        "entry": entry.pk,
+        "term": entry.term.code,
+        "kind": entry.kind,
+        "state": entry.state,
+        "amount": decimal_text(entry.amount_minor, entry.currency),
+        "fund_code": entry.code,
+        "fund_name": entry.description,
+        "run": entry.posted_run,
+        "voided_run": entry.voided_run,
+    }

@@ -1,0 +1,102 @@
+"""Sync a connection here and now: `manage.py sync SLUG [--dataset NAME] [--dry-run] [--json]`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from integrations.alerts import send_alerts
+from integrations.management.output import Outcome, OutcomeCommand, Refusal, add_slug
+from integrations.models import Connection, Stream, SyncRun
+from integrations.models.run import RunStatus, RunTrigger
+from integrations.operations import AlreadyRunning, NotSyncable, request_run
+from integrations.sync.certificate import shown_sums
+from integrations.sync.runner import abandon_lapsed_runs, execute_run
+
+EXIT_APPLIED, EXIT_FAILED, EXIT_HELD = 0, 1, 2
+COUNTS = ("read", "created", "modified", "voided", "unchanged", "copies", "rejected", "held")
+
+
+class Command(OutcomeCommand):
+    help = "Sync a connection now, in this process: it needs no worker and no broker."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_slug(parser)
+        parser.add_argument("--dataset", help="one dataset of the connection; all of them otherwise")
+        parser.add_argument("--dry-run", action="store_true", help="plan, and change nothing")
+
+    def outcome(self, **options: Any) -> Outcome:
+        """Exit status 0 applied or nothing to do, 2 held, 1 failed; of several datasets, the worst."""
+        streams = streams_of(options["slug"], options["dataset"])
+        abandon_lapsed_runs()
+        runs = [self._run(stream, dry_run=options["dry_run"]) for stream in streams]
+        send_alerts()
+        reports = [report_of(run) for run in runs]
+        statuses = {exit_status_of(run) for run in runs}
+        status = next((code for code in (EXIT_FAILED, EXIT_HELD) if code in statuses), EXIT_APPLIED)
+        data: Any = reports[0] if len(reports) == 1 else reports
+        return Outcome(data, [line_of(run) for run in runs], status)
+
+    def _run(self, stream: Stream, *, dry_run: bool) -> SyncRun:
+        try:
+            run = request_run(stream, RunTrigger.COMMAND, dry_run=dry_run)
+        except NotSyncable as error:
+            raise Refusal(str(error)) from None
+        except AlreadyRunning as error:
+            # One that still waits for a worker is done here; one that somebody is at is theirs.
+            if error.run.status != RunStatus.QUEUED or error.run.is_dry_run != dry_run:
+                raise Refusal(str(error)) from None
+            run = error.run
+        return execute_run(run.pk)
+
+
+def streams_of(slug: str, dataset: str | None) -> list[Stream]:
+    """The declared streams of a connection, or the one of `dataset`. Raises Refusal when there is none."""
+    connection = Connection.objects.present().filter(slug=slug).first()
+    if connection is None:
+        known = ", ".join(Connection.objects.present().values_list("slug", flat=True)) or "none yet"
+        raise Refusal(f"There is no connection {slug!r}. There are: {known}.")
+    streams = list(connection.streams.filter(declared=True).select_related("connection"))
+    chosen = [stream for stream in streams if dataset in (None, stream.dataset)]
+    if not chosen:
+        known = ", ".join(stream.dataset for stream in streams) or "none"
+        raise Refusal(f"{connection.name} has no dataset {dataset or ''}. It has: {known}.")
+    return chosen
+
+
+def exit_status_of(run: SyncRun) -> int:
+    """0 applied or previewed, 2 held (or would be), 1 anything else."""
+    if run.status == RunStatus.HELD or (run.status == RunStatus.PREVIEWED and run.reason):
+        return EXIT_HELD
+    return EXIT_APPLIED if run.status in (RunStatus.APPLIED, RunStatus.PREVIEWED) else EXIT_FAILED
+
+
+def report_of(run: SyncRun) -> dict[str, Any]:
+    """A run as JSON. The counts are of what was applied; what was only planned is in `planned`."""
+    counts = {name: getattr(run, name) for name in COUNTS}
+    report: dict[str, Any] = {
+        "run": run.pk,
+        "connection": run.stream.connection.slug,
+        "dataset": run.stream.dataset,
+        "status": run.status,
+        **counts,
+        "sums": shown_sums(run),
+        "seconds": run.seconds,
+        "reason": run.reason,
+    }
+    if run.status in (RunStatus.PREVIEWED, RunStatus.HELD):
+        report |= {"planned": counts, "created": 0, "modified": 0, "voided": 0}
+    return report
+
+
+def line_of(run: SyncRun) -> str:
+    """A run as one line for people."""
+    head = f"Run {run.pk} of {run.stream}: {run.get_status_display().lower()} in {run.seconds:.1f} s."
+    if run.status == RunStatus.FAILED:
+        return f"{head} {run.reason}"
+    would = "would be " if run.is_plan_only else ""
+    figures = (
+        f"{run.read:,} read; {would}{run.created:,} created, {run.modified:,} modified, {run.voided:,} voided; "
+        f"{run.unchanged:,} unchanged, {run.rejected:,} rejected."
+    )
+    return f"{head} {figures} {run.reason}".rstrip()

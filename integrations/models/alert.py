@@ -1,0 +1,53 @@
+"""Something that a person should know about."""
+
+from __future__ import annotations
+
+import datetime
+
+from django.db import models
+from django.db.models import Q
+
+from integrations.models.run import SyncRun
+
+
+class AlertQuerySet(models.QuerySet["Alert"]):
+    def open(self) -> AlertQuerySet:
+        """Narrow to incidents that are not over."""
+        return self.filter(resolved_at__isnull=True)
+
+    def unsent(self, now: datetime.datetime) -> AlertQuerySet:
+        """Narrow to alerts whose e-mail is still owed and that nobody is sending at the moment."""
+        return self.filter(sent_at__isnull=True).filter(
+            Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
+        )
+
+
+class Alert(models.Model):
+    """One incident. A stream has one open alert at most: a failure that repeats adds to its count."""
+
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="alerts")
+    incident = models.CharField(
+        max_length=120, help_text="What the incident is about: one open alert for each."
+    )
+    title = models.CharField(max_length=200)
+    text = models.TextField()
+    raised_at = models.DateTimeField(auto_now_add=True)
+    last_seen_at = models.DateTimeField()
+    times = models.PositiveIntegerField(default=1)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AlertQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["incident"], condition=Q(resolved_at__isnull=True), name="alert_one_open_an_incident"
+            ),
+            models.CheckConstraint(name="alert_says_what", condition=~Q(title="") & ~Q(text="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.title

@@ -1,0 +1,149 @@
+"""What a run read, what it means to change, and what it remembers for the next one.
+
+The plan's rows are the staging: a record that is new or looks different is written once, as a Change, and the plan
+gives it its action in place. What is unchanged is never written at all. Fingerprints are 16 bytes (xxh3-128).
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+
+from integrations.models.connection import Stream
+from integrations.models.run import SyncRun
+from registration.models import Student
+
+FINGERPRINT_BYTES = 16
+# A rejected record is kept up to this many bytes; its beginning says enough to find it at the source.
+MAX_RAW_BYTES = 16_384
+
+
+class ChangeAction(models.TextChoices):
+    CREATE = "create", "Created"
+    MODIFY = "modify", "Modified"
+    VOID = "void", "Voided"
+    SAME = "same", "Unchanged"  # looks different, means the same: only its fingerprint is learned
+
+
+class ChangeQuerySet(models.QuerySet["Change"]):
+    def effective(self) -> ChangeQuerySet:
+        """Leave out records that only look different."""
+        return self.exclude(action=ChangeAction.SAME)
+
+
+class Change(models.Model):
+    """One record's step in one run: what it was, what it is to be, and the object that holds it afterwards.
+
+    Amounts are the record's own, in minor units. `object_id` is the ledger entry that the change posts (its id is
+    reserved when the record is staged), or empty when it posts nothing.
+    """
+
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="changes")
+    action = models.CharField(max_length=6, choices=ChangeAction.choices)
+    is_absent = models.BooleanField(default=False, help_text="Voided because the feed no longer has it.")
+    key = models.CharField(max_length=140)
+    # No database constraint: students are never deleted, and the check would cost a look-up a row.
+    student = models.ForeignKey(
+        Student, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="changes"
+    )
+    object_id = models.BigIntegerField(null=True)
+    raw_fingerprint = models.BinaryField(max_length=FINGERPRINT_BYTES)
+    canonical_fingerprint = models.BinaryField(max_length=FINGERPRINT_BYTES)
+    amount_before = models.BigIntegerField(null=True)
+    amount_after = models.BigIntegerField(null=True)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+
+    objects = ChangeQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(
+                name="change_action_known",
+                condition=Q(action__in=[value for value, _ in ChangeAction.choices]),
+            ),
+        ]
+        indexes = [models.Index(fields=["run", "key"], name="change_run_key")]
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} {self.key}"
+
+
+class SyncLink(models.Model):
+    """What was applied last of one record: the memory that makes the next sync cheap and absence noticeable."""
+
+    stream = models.ForeignKey(Stream, on_delete=models.PROTECT, related_name="links")
+    key = models.CharField(max_length=140)
+    raw_fingerprint = models.BinaryField(max_length=FINGERPRINT_BYTES)
+    canonical_fingerprint = models.BinaryField(max_length=FINGERPRINT_BYTES)
+    object_id = models.BigIntegerField(null=True)
+    amount = models.BigIntegerField(default=0)
+    live = models.BooleanField()
+    change = models.ForeignKey(
+        Change, on_delete=models.DO_NOTHING, db_constraint=False, null=True, db_index=False, related_name="+"
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["stream", "key"], name="sync_link_key_once_a_stream"),
+            models.CheckConstraint(
+                name="sync_link_object_only_while_live", condition=Q(object_id__isnull=True) | Q(live=True)
+            ),
+        ]
+        indexes = [models.Index(F("object_id"), name="sync_link_object")]
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.key}"
+
+
+class RunPage(models.Model):
+    """One page that a run has read: its checkpoint, and the next run's memo of it."""
+
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="read_pages")
+    number = models.PositiveIntegerField()
+    digest = models.BinaryField(max_length=FINGERPRINT_BYTES)
+    records = models.PositiveIntegerField()
+    next = models.TextField(blank=True, help_text="Where the page after it lies; empty after the last.")
+    fingerprints = models.BinaryField(
+        default=b"", help_text="Raw fingerprints of its records, 16 bytes each."
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "number"], name="run_page_once_a_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Page {self.number} of run {self.run_id}"
+
+
+class RejectedRecord(models.Model):
+    """A record that was read and could not be used: what came, which rule it breaks, and what that means."""
+
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="rejections")
+    key = models.CharField(max_length=140, blank=True, help_text="Empty when the record has no readable key.")
+    rule = models.CharField(max_length=60)
+    field = models.CharField(max_length=60, blank=True)
+    reason = models.TextField()
+    raw = models.BinaryField(max_length=MAX_RAW_BYTES)
+    raw_bytes = models.PositiveIntegerField(help_text="How long the record was before it was cut.")
+    amount = models.BigIntegerField(null=True, help_text="In minor units, where it could be read.")
+    page = models.PositiveIntegerField(default=0)
+    position = models.PositiveIntegerField(default=0, help_text="Its place on the page, from 1.")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(name="rejected_record_says_why", condition=~Q(rule="") & ~Q(reason="")),
+        ]
+        indexes = [models.Index(fields=["run", "key"], name="rejected_record_run_key")]
+
+    def __str__(self) -> str:
+        return f"{self.key or 'record without a key'}: {self.rule}"
+
+    @property
+    def raw_text(self) -> str:
+        """The record as it came, for a page to show."""
+        text = bytes(self.raw).decode("utf-8", "replace")
+        return text if self.raw_bytes <= MAX_RAW_BYTES else f"{text}… ({self.raw_bytes} bytes in all)"

@@ -1,0 +1,253 @@
+"""What may be done to connections and their runs: each a change and its audit event, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from celery import current_app
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+import audit
+from integrations.connectors.base import Unsupported
+from integrations.connectors.registry import connector_for
+from integrations.datasets import DATASETS
+from integrations.datasets.base import Rejected
+from integrations.documents import ConnectionDocument, Interval, parse_document
+from integrations.models import Connection, Stream, SyncRun
+from integrations.models.connection import origin_of
+from integrations.models.run import RunTrigger
+from integrations.models.sealed import SealBroken
+from integrations.sync.mapping import CompiledMapping, mapping_version
+from integrations.transports.errors import TransportError
+
+log = structlog.get_logger(__name__)
+
+
+class AlreadyRunning(Exception):
+    """The stream has a live run; `run` is it."""
+
+    def __init__(self, run: SyncRun) -> None:
+        super().__init__(
+            f"Run {run.pk} of {run.stream} is {run.get_status_display().lower()} already, "
+            f"started by {run.started_by}. Wait for it, or cancel it."
+        )
+        self.run = run
+
+
+class NotSyncable(Exception):
+    """The connection cannot be synced as it stands; the text says why."""
+
+
+# --- connections ------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def save_connection(content: object) -> tuple[Connection, bool]:
+    """Create or replace a connection from its document (decoded JSON), and say whether anything changed.
+
+    An identical document changes nothing. A secret that the document leaves out is kept, unless the address leads
+    to another origin: a secret belongs to the system that it was entered for. Raises DocumentRefused.
+    """
+    document = parse_document(content)
+    connection = Connection.objects.select_for_update().filter(slug=document.slug).first()
+    is_new = connection is None
+    connection = connection or Connection(slug=document.slug)
+    before = {} if is_new else _state(connection)
+    _fill(connection, document, keep_secrets=not is_new and connection.origin == origin_of(document.base_url))
+    if not is_new and _state(connection) == before and not _streams_differ(connection, document):
+        return connection, False
+    connection.save()
+    _save_streams(connection, document)
+    audit.record(
+        f"connection.{'created' if is_new else 'changed'}", connection, detail={"slug": connection.slug}
+    )
+    return connection, True
+
+
+def _fill(connection: Connection, document: ConnectionDocument, *, keep_secrets: bool) -> None:
+    kept = connection.secrets if keep_secrets else {}
+    connection.name, connection.connector = document.name, document.connector
+    connection.enabled, connection.base_url, connection.archived_at = (
+        document.enabled,
+        document.base_url,
+        None,
+    )
+    connection.every_minutes = (
+        document.schedule.every_minutes if isinstance(document.schedule, Interval) else None
+    )
+    connection.settings = document.settings
+    connection.timeouts = document.timeouts.model_dump(exclude_none=True)
+    connection.guards = document.guards.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    auth = document.auth.model_dump(exclude={"type"}, exclude_none=True, by_alias=True)
+    if connection.auth_type == document.auth.type:
+        auth = {**kept.get("auth", {}), **auth}
+    connection.auth_type = document.auth.type
+    secrets = {
+        "auth": auth,
+        "headers": document.headers or kept.get("headers", {}),
+        "params": {name: declared.params for name, declared in document.datasets.items() if declared.params}
+        or kept.get("params", {}),
+    }
+    if secrets != connection.secrets:
+        connection.secrets = secrets
+
+
+def _state(connection: Connection) -> dict[str, Any]:
+    names = (
+        "name",
+        "connector",
+        "enabled",
+        "base_url",
+        "auth_type",
+        "every_minutes",
+        "settings",
+        "timeouts",
+        "guards",
+    )
+    return {
+        **{name: getattr(connection, name) for name in names},
+        "secrets": connection.secrets,
+        "archived_at": connection.archived_at,
+    }
+
+
+def _declared_streams(document: ConnectionDocument) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    return {
+        name: (
+            declared.endpoint.model_dump(mode="json", exclude_none=True),
+            {
+                field: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+                for field, part in declared.mapping.items()
+            },
+        )
+        for name, declared in document.datasets.items()
+    }
+
+
+def _streams_differ(connection: Connection, document: ConnectionDocument) -> bool:
+    present = {
+        stream.dataset: (stream.endpoint, stream.mapping)
+        for stream in connection.streams.filter(declared=True)
+    }
+    return present != _declared_streams(document)
+
+
+def _save_streams(connection: Connection, document: ConnectionDocument) -> None:
+    """Bring the connection's streams to what the document declares. A new one is due at once."""
+    declared = _declared_streams(document)
+    connection.streams.exclude(dataset__in=declared).update(declared=False, next_run_at=None)
+    is_scheduled = connection.every_minutes is not None
+    for name, (endpoint, mapping) in declared.items():
+        stream, is_new = Stream.objects.get_or_create(
+            connection=connection,
+            dataset=name,
+            defaults={"next_run_at": timezone.now() if is_scheduled else None},
+        )
+        stream.declared, stream.endpoint, stream.mapping = True, endpoint, mapping
+        stream.mapping_version = mapping_version(mapping)
+        if not is_new and (not is_scheduled or stream.next_run_at is None):
+            stream.next_run_at = timezone.now() if is_scheduled else None
+        stream.save()
+
+
+@transaction.atomic
+def archive_connection(connection: Connection, *, reason: str = "") -> None:
+    """Take a connection out of use; what it did stays."""
+    connection.archived_at, connection.enabled = timezone.now(), False
+    connection.save(update_fields=["archived_at", "enabled"])
+    connection.streams.update(next_run_at=None)
+    audit.record("connection.archived", connection, reason=reason)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of trying a stream: how many records its first page has, and what they map to."""
+
+    dataset: str
+    is_good: bool
+    message: str
+    examples: list[dict[str, Any]]
+
+
+def try_connection(connection: Connection) -> list[Trial]:
+    """Read the first page of each stream and map its first records. Nothing is stored or changed."""
+    audit.record("connection.tested", connection)
+    return [_try_stream(connection, stream) for stream in connection.streams.filter(declared=True)]
+
+
+def _try_stream(connection: Connection, stream: Stream) -> Trial:
+    try:
+        page = next(connector_for(connection).pull(stream), None)
+    except TransportError as error:
+        return Trial(stream.dataset, is_good=False, message=f"{error}. {error.advice}", examples=[])
+    except (Unsupported, SealBroken) as error:
+        return Trial(stream.dataset, is_good=False, message=str(error), examples=[])
+    records = page.records if page else []
+    mapping, dataset = CompiledMapping(stream.mapping), DATASETS[stream.dataset]
+    examples, faults = [], []
+    for record in records[:20]:
+        try:
+            dataset.validate(mapping.apply(record))
+        except Rejected as error:
+            faults.append(error.rejection.reason)
+        else:
+            examples.append(mapping.apply(record))
+    message = f"The first page has {len(records):,} records; of the first {min(20, len(records))}, {len(examples)} can be used."
+    if faults:
+        message += f" The first that cannot: {faults[0]}"
+    return Trial(stream.dataset, is_good=bool(page) and not faults, message=message, examples=examples[:3])
+
+
+# --- runs -------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def request_run(stream: Stream, trigger: RunTrigger, *, dry_run: bool = False) -> SyncRun:
+    """Queue a run of the stream and ring for a worker once that is committed.
+
+    Raises AlreadyRunning when the stream has a live run, NotSyncable when it is not in use.
+    """
+    connection = stream.connection
+    if not connection.is_usable or not stream.declared:
+        raise NotSyncable(f"{connection.name} is switched off: switch it on before you sync it.")
+    try:
+        with transaction.atomic():
+            run = SyncRun.objects.create(
+                stream=stream, trigger=trigger, is_dry_run=dry_run, started_by=audit.current_actor().name
+            )
+    except IntegrityError:
+        raise AlreadyRunning(SyncRun.objects.live().get(stream=stream)) from None
+    audit.record("sync_run.requested", run, detail={"stream": str(stream), "dry_run": dry_run})
+    if trigger != RunTrigger.COMMAND:
+        transaction.on_commit(lambda: ring(run.pk))
+    return run
+
+
+def ring(run_id: int) -> None:
+    """Tell the workers of a queued run. Never fails: a ring that is lost is made good by the next sweep."""
+    try:
+        current_app.send_task("integrations.tasks.run_sync", [run_id])
+    except (OperationalError, OSError):
+        log.warning("sync.ring_lost", run=run_id)
+
+
+def start_due_runs() -> int:
+    """Queue a run of every stream whose time has come, and return how many."""
+    started = 0
+    now = timezone.now()
+    for stream in Stream.objects.due(now).select_related("connection"):
+        with transaction.atomic():
+            # Whoever moves the slot on is the one who starts the run; another beat finds it moved.
+            moved = Stream.objects.filter(pk=stream.pk, next_run_at=stream.next_run_at)
+            if not moved.update(next_run_at=stream.time_after(now)):
+                continue
+            try:
+                request_run(stream, RunTrigger.SCHEDULE)
+            except AlreadyRunning:
+                continue
+            started += 1
+    return started

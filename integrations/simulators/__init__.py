@@ -1,0 +1,11 @@
+"""Stand-ins for external systems, over real HTTP: for the demo, for development and for tests.
+
+They know nothing of the product; they behave as their vendors' systems do, and check what they are sent.
+"""
+
+from __future__ import annotations
+
+from integrations.simulators.aid import AidOffice
+from integrations.simulators.server import System
+
+SYSTEMS: dict[str, type[System]] = {"aid": AidOffice}

@@ -1,0 +1,92 @@
+"""Apply: one transaction for the whole plan. All of it, or nothing."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import Count, Sum
+from django.utils import timezone
+
+import audit
+from integrations.datasets import DATASETS
+from integrations.models import Change, Stream, SyncLink, SyncRun
+from integrations.models.plan import ChangeAction
+from integrations.models.run import RunStatus, RunStep
+from integrations.sync.bulk import execute
+from integrations.sync.certificate import Certificate
+from integrations.sync.lease import Lease
+
+CHANGE, LINK = Change._meta.db_table, SyncLink._meta.db_table
+
+
+class ConnectionChanged(Exception):
+    """The connection was edited while the run was reading: what was read may map to something else now."""
+
+
+@transaction.atomic
+def apply_plan(run: SyncRun, stream: Stream, lease: Lease, certificate: Certificate) -> None:
+    """Carry the plan of `run` into registration and remember what was applied.
+
+    Raises LeaseLost when the run is no longer ours, ConnectionChanged when its mapping was edited meanwhile, and
+    CertificateBroken when what is live afterwards does not add up. After any of them nothing has happened.
+    """
+    lease.lock()
+    _check_mapping(stream)
+    DATASETS[stream.dataset].land(run)
+    _remember(run, stream)
+    live = stream.links.filter(live=True).aggregate(count=Count("id"), total=Sum("amount"))
+    certificate.check_live(live["count"], int(live["total"] or 0))
+    certificate.write_to(run)
+    run.status, run.step, run.finished_at = RunStatus.APPLIED, RunStep.DONE, timezone.now()
+    run.save()
+    audit.record(
+        "sync_run.applied",
+        run,
+        detail={
+            "stream": str(stream),
+            **{name: getattr(run, name) for name in ("created", "modified", "voided", "rejected")},
+        },
+    )
+
+
+def _check_mapping(stream: Stream) -> None:
+    current = Stream.objects.select_for_update(of=("self",)).get(pk=stream.pk)
+    if current.mapping_version != stream.mapping_version:
+        raise ConnectionChanged
+
+
+def _remember(run: SyncRun, stream: Stream) -> None:
+    """Bring the links to what was applied, so that the next run knows it."""
+    if stream.known_with != stream.mapping_version:
+        # Whatever this run did not map anew was read with another mapping: look at it again next time.
+        execute(f"UPDATE {LINK} SET raw_fingerprint = %s WHERE stream_id = %s", [b"", stream.pk])
+    _remember_changes(run, stream)
+    _remember_sameness(run, stream)
+    Change.objects.filter(run=run, action=ChangeAction.SAME).delete()
+    Stream.objects.filter(pk=stream.pk).update(known_with=stream.mapping_version)
+
+
+def _remember_changes(run: SyncRun, stream: Stream) -> None:
+    """Link what was created, modified and voided to its change. What went by absence is forgotten from outside: if
+    it returns as it was, it must not look known."""
+    execute(
+        f"INSERT INTO {LINK} AS link (stream_id, key, raw_fingerprint, canonical_fingerprint, object_id, amount, "
+        "live, change_id) "
+        "SELECT %s, key, CASE WHEN is_absent THEN %s ELSE raw_fingerprint END, canonical_fingerprint, object_id, "
+        "coalesce(amount_after, amount_before, 0), action <> 'void', id "
+        f"FROM {CHANGE} WHERE run_id = %s AND action <> 'same' "
+        "ON CONFLICT (stream_id, key) DO UPDATE SET raw_fingerprint = excluded.raw_fingerprint, "
+        "canonical_fingerprint = excluded.canonical_fingerprint, object_id = excluded.object_id, "
+        "amount = excluded.amount, live = excluded.live, change_id = excluded.change_id",
+        [stream.pk, b"", run.pk],
+    )
+
+
+def _remember_sameness(run: SyncRun, stream: Stream) -> None:
+    """Learn the new looks of what means the same. A record first seen cancelled gets a link that is not live."""
+    execute(
+        f"INSERT INTO {LINK} AS link (stream_id, key, raw_fingerprint, canonical_fingerprint, amount, live) "
+        "SELECT %s, key, raw_fingerprint, canonical_fingerprint, coalesce(amount_after, 0), FALSE "
+        f"FROM {CHANGE} WHERE run_id = %s AND action = 'same' "
+        "ON CONFLICT (stream_id, key) DO UPDATE SET raw_fingerprint = excluded.raw_fingerprint",
+        [stream.pk, run.pk],
+    )

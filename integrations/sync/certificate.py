@@ -1,0 +1,105 @@
+"""The certificate of a run: two equations, in counts and in money, that its plan and its applied state must satisfy.
+
+1. Everything read is accounted for: read = created + modified + cancelled + unchanged + copies + rejected + held.
+2. What is live adds up: live_after = live_before + created + (modified - modified_before) - cancelled_before - absent.
+
+In counts the two `_before` figures equal their fellows; in money they are what the records came to until now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from integrations.models import SyncRun
+from registration.money import decimal_text
+
+
+class CertificateBroken(Exception):
+    """A run's equations do not hold: it must not be applied."""
+
+
+@dataclass
+class Tally:
+    """The figures of one run, either in records or in minor units of money."""
+
+    read: int = 0
+    created: int = 0
+    modified: int = 0
+    modified_before: int = 0
+    cancelled: int = 0
+    cancelled_before: int = 0
+    absent: int = 0
+    unchanged: int = 0
+    copies: int = 0
+    rejected: int = 0
+    held: int = 0
+    live_before: int = 0
+
+    @property
+    def accounted_for(self) -> int:
+        """The right side of the first equation."""
+        return (
+            self.created
+            + self.modified
+            + self.cancelled
+            + self.unchanged
+            + self.copies
+            + self.rejected
+            + self.held
+        )
+
+    @property
+    def live_after(self) -> int:
+        """The right side of the second equation."""
+        gone = self.cancelled_before + self.absent
+        return self.live_before + self.created + (self.modified - self.modified_before) - gone
+
+
+@dataclass
+class Certificate:
+    """What a run's plan comes to, in records and in money."""
+
+    counts: Tally = field(default_factory=Tally)
+    sums: Tally = field(default_factory=Tally)
+
+    def check_read(self) -> None:
+        """Raise CertificateBroken unless everything that was read is accounted for."""
+        for name, tally in (("records", self.counts), ("money", self.sums)):
+            if tally.read != tally.accounted_for:
+                raise CertificateBroken(
+                    f"Of what was read, not everything is accounted for in {name}: "
+                    f"{tally.read} read, {tally.accounted_for} accounted for."
+                )
+
+    def check_live(self, live: int, amount: int) -> None:
+        """Raise CertificateBroken unless what is live now is what it should be."""
+        for name, found, tally in (("records", live, self.counts), ("money", amount, self.sums)):
+            if found != tally.live_after:
+                raise CertificateBroken(
+                    f"What is live does not add up in {name}: {tally.live_after} expected, {found} found."
+                )
+
+    def write_to(self, run: SyncRun) -> None:
+        """Put the figures into the run's columns; the caller saves it."""
+        counts = self.counts
+        run.read, run.created, run.modified = counts.read, counts.created, counts.modified
+        run.voided, run.absent = counts.cancelled + counts.absent, counts.absent
+        run.unchanged, run.copies, run.rejected = counts.unchanged, counts.copies, counts.rejected
+        run.held, run.live_before, run.live_after = counts.held, counts.live_before, counts.live_after
+        run.certificate = {"currency": settings.CURRENCY, "sums": _with_results(self.sums)}
+
+
+def _with_results(tally: Tally) -> dict[str, int]:
+    return {**asdict(tally), "voided": tally.cancelled_before + tally.absent, "live_after": tally.live_after}
+
+
+def shown_sums(run: SyncRun) -> dict[str, str]:
+    """A run's sums as plain decimal strings, with their currency; empty where nothing was counted."""
+    if not run.certificate:
+        return {}
+    currency: str = run.certificate["currency"]
+    sums: dict[str, Any] = run.certificate["sums"]
+    return {"currency": currency, **{name: decimal_text(minor, currency) for name, minor in sums.items()}}

@@ -1,0 +1,162 @@
+"""The whole road of a record, on one screen."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from pathlib import Path
+
+import structlog
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+import audit
+from integrations.alerts import raise_alert, resolve_alerts
+from integrations.connectors.base import Unsupported
+from integrations.models import Change, RunLease, RunPage, Stream, SyncRun
+from integrations.models.run import RunStatus, RunStep
+from integrations.models.sealed import SealBroken
+from integrations.sync.apply import ConnectionChanged, apply_plan
+from integrations.sync.certificate import Certificate, CertificateBroken
+from integrations.sync.extract import extract
+from integrations.sync.guards import tripped_guards
+from integrations.sync.lease import Lease, LeaseLost, take
+from integrations.sync.plan import make_plan
+from integrations.transports.errors import TransportError
+
+log = structlog.get_logger(__name__)
+
+
+def execute_run(run_id: int) -> SyncRun:
+    """Take a queued run and bring it to its end, whatever that is; the run says which.
+
+    A run that somebody else has taken is left to them and returned as it stands.
+    """
+    lease = take(run_id)
+    run = SyncRun.objects.select_related("stream__connection").get(pk=run_id)
+    if lease is None:
+        return run
+    log.info("sync.started", run=run.pk, stream=str(run.stream), dry_run=run.is_dry_run)
+    try:
+        _travel(run, run.stream, lease)
+    except LeaseLost:
+        log.warning("sync.lease_lost", run=run.pk)
+    except TransportError as error:
+        _fail(run, f"{_doing(run)} failed: {error}. Nothing was applied. {error.advice}")
+    except (Unsupported, SealBroken) as error:
+        _fail(run, f"{_doing(run)} failed: {error} Nothing was applied.")
+    except ConnectionChanged:
+        _fail(
+            run,
+            "The connection was changed while this run was reading from it. Nothing was applied. Sync again.",
+        )
+    except CertificateBroken as error:
+        _fail(
+            run,
+            f"{error} Nothing was applied. This is a fault of Matricula: please report it with this run's number.",
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run must end and say so
+        log.error("sync.broke", run=run.pk, where=_where(error))  # noqa: TRY400 - the message may quote a student
+        _fail(
+            run,
+            f"{_doing(run)} broke off unexpectedly. Nothing was applied. Sync again; if it stays, report this run.",
+            technical=_where(error),
+        )
+    run.refresh_from_db()
+    log.info("sync.ended", run=run.pk, status=run.status, seconds=run.seconds)
+    return run
+
+
+def _travel(run: SyncRun, stream: Stream, lease: Lease) -> None:
+    """run -> extract -> map -> validate -> stage -> plan -> guard -> apply -> certify"""
+    extracted = extract(run, stream, lease)
+    _enter(run, RunStep.PLAN, lease)
+    certificate = make_plan(run, stream, extracted)
+    _enter(run, RunStep.GUARD, lease)
+    reasons = tripped_guards(run, stream, certificate)
+    if run.is_dry_run or reasons:
+        _stop_before_apply(run, lease, certificate, reasons)
+    else:
+        _enter(run, RunStep.APPLY, lease)
+        with transaction.atomic():
+            apply_plan(run, stream, lease, certificate)
+            resolve_alerts(stream)
+
+
+def _enter(run: SyncRun, step: RunStep, lease: Lease) -> None:
+    with transaction.atomic():
+        lease.renew()
+        run.step = step
+        run.save(update_fields=["step"])
+
+
+@transaction.atomic
+def _stop_before_apply(run: SyncRun, lease: Lease, certificate: Certificate, reasons: list[str]) -> None:
+    """Keep the plan and say what it would do: a dry run as a preview, a tripped guard as a held plan."""
+    lease.lock()
+    Change.objects.filter(run=run, action="same").delete()
+    certificate.write_to(run)
+    run.reason = " ".join(reasons)
+    run.status = RunStatus.PREVIEWED if run.is_dry_run else RunStatus.HELD
+    run.step, run.finished_at = RunStep.GUARD, timezone.now()
+    run.plan_checksum = plan_checksum(run)
+    run.save()
+    audit.record(f"sync_run.{run.status}", run, reason=run.reason, detail={"stream": str(run.stream)})
+    if run.status == RunStatus.HELD:
+        raise_alert(run)
+
+
+def plan_checksum(run: SyncRun) -> str:
+    """A digest of what the plan would do, over every change in the order of its key."""
+    digest = hashlib.sha256()
+    columns = ("key", "action", "amount_before", "amount_after", "canonical_fingerprint")
+    for row in run.changes.order_by("key", "id").values_list(*columns).iterator(chunk_size=5_000):
+        digest.update(repr((*row[:-1], bytes(row[-1]))).encode())
+    return digest.hexdigest()
+
+
+@transaction.atomic
+def _fail(run: SyncRun, reason: str, *, technical: str = "", among: QuerySet[SyncRun] | None = None) -> None:
+    """End the run without a trace of its plan, and tell a person. One that is no longer live, or no longer `among`
+    those that were meant, is left as it is."""
+    failed = (
+        (among or SyncRun.objects.live())
+        .filter(pk=run.pk)
+        .update(status=RunStatus.FAILED, finished_at=timezone.now(), reason=reason, technical=technical)
+    )
+    if not failed:
+        return
+    Change.objects.filter(run=run).delete()
+    RunPage.objects.filter(run=run).delete()
+    RunLease.objects.filter(run=run).delete()
+    run.refresh_from_db()
+    log.error("sync.failed", run=run.pk, stream=str(run.stream), reason=reason)
+    audit.record("sync_run.failed", run, reason=reason, detail={"stream": str(run.stream)})
+    raise_alert(run)
+
+
+def abandon_lapsed_runs() -> int:
+    """Fail every run whose holder has been silent for longer than its lease, and return how many."""
+    lapsed = SyncRun.objects.lapsed(timezone.now())
+    runs = list(lapsed.select_related("stream__connection"))
+    for run in runs:
+        reason = f"{_doing(run)} stopped: the process that did it has died or stalled. Nothing was applied. Sync again."
+        _fail(run, reason, among=lapsed)
+    return len(runs)
+
+
+def _doing(run: SyncRun) -> str:
+    """What the run was at, such as "Reading page 3 of aid_awards from Financial aid office"."""
+    run.refresh_from_db(fields=["step", "pages"])
+    page = f" page {run.pages + 1} of" if run.step == RunStep.EXTRACT else ""
+    return f"{run.get_step_display()}{page} {run.stream.dataset} from {run.stream.connection.name}"
+
+
+def _where(error: Exception) -> str:
+    """Where an unexpected error arose: its kind and the lines that led there. Its message is left out, because a
+    database quotes the values that it refuses."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return f"{type(error).__name__} at " + " < ".join(
+        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames)
+    )

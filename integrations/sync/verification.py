@@ -1,0 +1,93 @@
+"""Verification: whether the ledger still says what the applied records say, entry by entry, as sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from django.db import connection
+
+from integrations.models import Change, SyncLink
+from registration.models import BillingAccount, LedgerEntry
+
+# No more than this many faults of one rule are listed: the first ones say what happened.
+MAX_FAULTS: Final = 100
+_ENTRY, _LINK, _CHANGE = LedgerEntry._meta.db_table, SyncLink._meta.db_table, Change._meta.db_table
+_ACCOUNT = BillingAccount._meta.db_table
+
+# Each rule: its name, the sentence for a fault, and the statement that finds what breaks it (two columns: what is
+# named in the sentence). An entry that a person voided by hand is their decision, not a fault.
+_RULES: Final = (
+    (
+        "record_without_entry",
+        "Record {0} is live and stands for entry {1}, which is void or missing.",
+        f"SELECT link.key, link.object_id FROM {_LINK} AS link LEFT JOIN {_ENTRY} AS entry ON entry.id = link.object_id "
+        "WHERE link.object_id IS NOT NULL AND (entry.id IS NULL OR (entry.state = 'void' AND entry.voided_run IS NOT NULL))",
+    ),
+    (
+        "entry_without_record",
+        "Entry {0}, posted by run {1}, is live, and no live record stands for it.",
+        f"SELECT entry.id, entry.posted_run FROM {_ENTRY} AS entry WHERE entry.state <> 'void' "
+        "AND entry.posted_run IS NOT NULL "
+        f"AND NOT EXISTS (SELECT 1 FROM {_LINK} AS link WHERE link.object_id = entry.id)",
+    ),
+    (
+        "amount_differs",
+        "Entry {0} does not carry the amount of record {1}.",
+        f"SELECT entry.id, link.key FROM {_LINK} AS link JOIN {_ENTRY} AS entry ON entry.id = link.object_id "
+        "WHERE entry.amount_minor <> abs(link.amount)",
+    ),
+    (
+        "student_differs",
+        "Entry {0} lies on another account than the student of record {1}.",
+        f"SELECT entry.id, link.key FROM {_LINK} AS link JOIN {_ENTRY} AS entry ON entry.id = link.object_id "
+        f"JOIN {_CHANGE} AS change ON change.id = link.change_id WHERE entry.account_id <> change.student_id",
+    ),
+    (
+        "currency_differs",
+        "Entry {0} is in another currency than its account, {1}.",
+        f"SELECT entry.id, account.currency FROM {_ENTRY} AS entry "
+        f"JOIN {_ACCOUNT} AS account ON account.student_id = entry.account_id "
+        "WHERE entry.currency <> account.currency",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One place where the ledger does not say what it should."""
+
+    rule: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was checked, and what is wrong."""
+
+    accounts: int
+    entries: int
+    records: int
+    faults: list[Fault]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"status": "failed" if self.faults else "ok", **asdict(self)}
+
+
+def verify_ledger() -> Verification:
+    """Check every rule over the whole ledger and return what breaks it."""
+    return Verification(
+        accounts=BillingAccount.objects.count(),
+        entries=LedgerEntry.objects.count(),
+        records=SyncLink.objects.count(),
+        faults=list(_faults()),
+    )
+
+
+def _faults() -> Iterator[Fault]:
+    for rule, sentence, sql in _RULES:
+        with connection.cursor() as cursor:
+            cursor.execute(f"{sql} LIMIT {MAX_FAULTS}")
+            for row in cursor.fetchall():
+                yield Fault(rule, sentence.format(*row))

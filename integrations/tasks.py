@@ -1,0 +1,48 @@
+"""What the workers do: thin calls. Whoever rings, however often, the database says what is due."""
+
+from __future__ import annotations
+
+import datetime
+
+from celery import shared_task
+from django.utils import timezone
+
+from audit.context import Actor, acting
+from integrations import alerts, operations
+from integrations.models import SyncRun
+from integrations.sync.runner import abandon_lapsed_runs, execute_run
+
+WORKER = Actor(kind="worker", name="schedule")
+# A queued run that nobody has taken for this long has lost its ring.
+UNANSWERED = datetime.timedelta(seconds=20)
+
+
+@shared_task
+def run_sync(run_id: int) -> None:
+    """Take a queued run to its end."""
+    requested_by = SyncRun.objects.values_list("started_by", flat=True).get(pk=run_id)
+    with acting(Actor(kind="worker", name=requested_by)):
+        execute_run(run_id)
+        alerts.send_alerts()
+
+
+@shared_task
+def start_due_syncs() -> int:
+    """Queue whatever is due."""
+    with acting(WORKER):
+        return operations.start_due_runs()
+
+
+@shared_task
+def sweep_runs() -> None:
+    """Ring again for queued runs whose ring was lost, and end those whose process has died."""
+    with acting(WORKER):
+        abandon_lapsed_runs()
+    for run in SyncRun.objects.waiting_since(timezone.now() - UNANSWERED):
+        operations.ring(run.pk)
+
+
+@shared_task
+def send_alerts() -> int:
+    """Send the e-mails that are owed."""
+    return alerts.send_alerts()

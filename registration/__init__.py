@@ -1,0 +1,1 @@
+"""What is true about a student: people, catalogue, enrollment and billing."""

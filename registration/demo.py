@@ -1,0 +1,222 @@
+"""A demo university: the same every time for the same seed.
+
+It posts flat charges, and no aid; it makes no connection and provisions nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+import audit
+from registration.models import (
+    BillingAccount,
+    College,
+    Course,
+    Enrollment,
+    LedgerEntry,
+    Program,
+    Section,
+    Student,
+    Term,
+)
+from registration.models.billing import EntryKind, EntryState
+from registration.models.people import TuitionResidency
+from registration.money import to_minor
+
+# Families of names that go together: given names, family names.
+_NAMES: Final = (
+    (
+        "Ada Grace Maya Noah Liam Ruth Omar Nora Zoë Chloé",
+        "Okafor Smith Nguyễn García O'Brien Müller Silva Kowalska",
+    ),
+    ("Анна Дмитрий Ольга Иван", "Иванова Петренко Соколов Кузнецова"),
+    ("Ελένη Νίκος Μαρία", "Παπαδοπούλου Γεωργίου"),
+    ("ليلى أحمد فاطمة يوسف", "حداد المصري الخطيب"),
+    ("נועה יעל דוד", "כהן לוי"),
+    ("आरव प्रिया दीया", "शर्मा पटेल गुप्ता"),
+    ("伟 芳 秀英 明", "王 李 张 陈"),
+    ("陽菜 蓮 結衣", "佐藤 鈴木 高橋"),
+    ("서연 민준 지우", "김 이 박"),
+    ("สมชาย มาลี", "สุขใจ ทองดี"),
+    ("ሰላም ዳዊት", "ተስፋዬ በቀለ"),
+    ("கவின் மீனா", "முருகன் ராஜன்"),
+    ("ნინო გიორგი", "ბერიძე კაპანაძე"),
+    ("Անի Արամ", "Սարգսյան Պետրոսյան"),
+)
+# How often each family of names is drawn: Latin letters for about half of the students.
+_NAME_WEIGHTS: Final = (14, *([1] * (len(_NAMES) - 1)))
+_COLLEGES: Final = (
+    ("ENG", "College of Engineering"),
+    ("SCI", "College of Sciences"),
+    ("ART", "College of Arts"),
+)
+_PROGRAMS: Final = (
+    ("BSCS", "Computer Science, B.S.", "ENG"),
+    ("BSME", "Mechanical Engineering, B.S.", "ENG"),
+    ("BSBIO", "Biology, B.S.", "SCI"),
+    ("BSMATH", "Mathematics, B.S.", "SCI"),
+    ("BAHIST", "History, B.A.", "ART"),
+    ("BAMUS", "Music, B.A.", "ART"),
+)
+_SUBJECTS: Final = (
+    ("CS", "ENG"),
+    ("ME", "ENG"),
+    ("BIO", "SCI"),
+    ("MATH", "SCI"),
+    ("HIST", "ART"),
+    ("MUS", "ART"),
+)
+_TITLES: Final = ("Introduction", "Foundations", "Methods", "Laboratory", "Seminar", "Project")
+_CREDITS: Final = 3
+_TUITION: Final = {
+    TuitionResidency.IN_STATE: "5400.00",
+    TuitionResidency.OUT_OF_STATE: "13200.00",
+    TuitionResidency.INTERNATIONAL: "14850.00",
+}
+_STUDENT_FEE: Final = "412.50"
+_FIRST_CRN: Final = 10001
+_SECTIONS_A_STUDENT: Final = 4
+_SECTION_SEATS: Final = 40
+_WITHOUT_ENROLLMENT_EVERY: Final = 10
+_HOLD_EVERY: Final = 17
+_POSTED_BY: Final = "demo university"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What is there now, and whether this call made it."""
+
+    students: int
+    is_new: bool
+
+
+@transaction.atomic
+def load_demo(*, students: int, seed: int) -> Loaded:
+    """Make the demo university, unless there are students already."""
+    if present := Student.objects.count():
+        return Loaded(present, is_new=False)
+    dice = random.Random(seed)  # noqa: S311 - made-up data, the same every time
+    _make_catalogue()
+    people = _make_students(students, dice)
+    fall, spring = Term.objects.get(code="2026FA"), Term.objects.get(code="2027SP")
+    sections = _make_sections(fall, spring, students)
+    enrolled = [person for place, person in enumerate(people, start=1) if place % _WITHOUT_ENROLLMENT_EVERY]
+    _enroll(enrolled, sections)
+    _charge(people, enrolled, fall)
+    audit.record("demo.loaded", fall, detail={"students": students, "seed": seed})
+    return Loaded(students, is_new=True)
+
+
+def _make_catalogue() -> None:
+    colleges = {code: College.objects.create(code=code, name=name) for code, name in _COLLEGES}
+    for code, name, college in _PROGRAMS:
+        Program.objects.create(code=code, name=name, college=colleges[college])
+    for subject, college in _SUBJECTS:
+        for level, title in enumerate(_TITLES, start=1):
+            Course.objects.create(
+                code=f"{subject} {level}01",
+                title=f"{title} in {subject}",
+                credits=_CREDITS,
+                college=colleges[college],
+            )
+    day = datetime.date
+    Term.objects.create(
+        code="2026FA", name="Fall 2026", starts_on=day(2026, 8, 24), ends_on=day(2026, 12, 18),
+        census_on=day(2026, 9, 11), is_current=True,
+    )  # fmt: skip
+    Term.objects.create(
+        code="2027SP", name="Spring 2027", starts_on=day(2027, 1, 11), ends_on=day(2027, 5, 14),
+        census_on=day(2027, 1, 29),
+    )  # fmt: skip
+
+
+def _make_students(count: int, dice: random.Random) -> list[Student]:
+    programs = list(Program.objects.order_by("code"))
+    people = []
+    for place in range(1, count + 1):
+        given, family = dice.choices(_NAMES, _NAME_WEIGHTS)[0]
+        number = f"S{place:07d}"
+        people.append(
+            Student(
+                number=number,
+                given_name=dice.choice(given.split()),
+                family_name=dice.choice(family.split()),
+                email=f"{number.lower()}@students.example.edu",
+                program=dice.choice(programs),
+                residency=dice.choices(list(TuitionResidency), [7, 2, 1])[0],
+                disclosure_hold=place % _HOLD_EVERY == 0,
+            )
+        )
+    return Student.objects.bulk_create(people, batch_size=1000)
+
+
+def _make_sections(fall: Term, spring: Term, students: int) -> list[Section]:
+    """The sections of fall, then of spring, numbered on from the first; returns those of fall."""
+    courses = list(Course.objects.order_by("code"))
+    # Filled to three quarters at most, so that every section, the first among them, has free seats.
+    count = max(len(courses), students * _SECTIONS_A_STUDENT * 4 // (_SECTION_SEATS * 3) + 1)
+    sections = [
+        Section(
+            term=fall if place < count else spring,
+            course=courses[place % len(courses)],
+            crn=str(_FIRST_CRN + place),
+            capacity=_SECTION_SEATS,
+        )
+        for place in range(count + len(courses))
+    ]
+    return Section.objects.bulk_create(sections, batch_size=1000)[:count]
+
+
+def _enroll(people: list[Student], sections: list[Section]) -> None:
+    """Spread the students evenly: each takes the sections after those of the one before."""
+    now = timezone.now()
+    Enrollment.objects.bulk_create(
+        [
+            Enrollment(
+                student=person,
+                section=sections[(place * _SECTIONS_A_STUDENT + offset) % len(sections)],
+                status_since_at=now,
+            )
+            for place, person in enumerate(people)
+            for offset in range(_SECTIONS_A_STUDENT)
+        ],
+        batch_size=1000,
+    )
+
+
+def _charge(people: list[Student], enrolled: list[Student], term: Term) -> None:
+    currency = settings.CURRENCY
+    BillingAccount.objects.bulk_create(
+        [BillingAccount(student=person, currency=currency) for person in people], batch_size=1000
+    )
+    now = timezone.now()
+    LedgerEntry.objects.bulk_create(
+        [
+            LedgerEntry(
+                account_id=person.pk,
+                term=term,
+                kind=EntryKind.CHARGE,
+                state=EntryState.POSTED,
+                amount_minor=to_minor(amount, currency),
+                currency=currency,
+                code=code,
+                description=description,
+                effective_on=term.starts_on,
+                posted_at=now,
+                posted_by=_POSTED_BY,
+            )
+            for person in enrolled
+            for code, description, amount in (
+                ("TUITION", f"Tuition {term.name}", _TUITION[TuitionResidency(person.residency)]),
+                ("STUDENT-FEE", f"Student fee {term.name}", _STUDENT_FEE),
+            )
+        ],
+        batch_size=1000,
+    )

@@ -1,0 +1,27 @@
+"""Load the demo university: `manage.py load_demo [--students 2000] [--seed 1]`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from audit.context import Actor, acting
+from registration.demo import load_demo
+
+
+class Command(BaseCommand):
+    help = "Make a demo university, the same every time; where there are students already, change nothing."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--students", type=int, default=2000)
+        parser.add_argument("--seed", type=int, default=1)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with acting(Actor(kind="command", name="command: load_demo")):
+            loaded = load_demo(students=options["students"], seed=options["seed"])
+        if loaded.is_new:
+            self.stdout.write(f"The demo university is there: {loaded.students:,} students.")
+        else:
+            self.stdout.write(f"Nothing was loaded: there are {loaded.students:,} students already.")

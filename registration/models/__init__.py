@@ -1,0 +1,18 @@
+"""The records of registration, by what they tell of."""
+
+from registration.models.billing import BillingAccount, LedgerEntry
+from registration.models.catalogue import Course, Section, Term
+from registration.models.enrollment import Enrollment
+from registration.models.people import College, Program, Student
+
+__all__ = [
+    "BillingAccount",
+    "College",
+    "Course",
+    "Enrollment",
+    "LedgerEntry",
+    "Program",
+    "Section",
+    "Student",
+    "Term",
+]

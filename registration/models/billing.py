@@ -1,0 +1,213 @@
+"""A student's billing account and the entries of its ledger.
+
+Every amount is an integer of minor units (cents for USD). Entries are never edited: the one step that a row may
+take is from anticipated or posted to void, which the database itself enforces (migration 0002).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import models
+from django.db.models import Q, Sum
+
+from registration.models.catalogue import Term
+from registration.models.constraints import currency_code, one_of
+from registration.models.people import Student
+from registration.money import decimal_text, display
+
+
+class EntryKind(models.TextChoices):
+    CHARGE = "charge", "Charge"
+    AID = "aid", "Financial aid"
+    PAYMENT = "payment", "Payment"
+    REFUND = "refund", "Refund"
+    ADJUSTMENT = "adjustment", "Adjustment"
+
+
+class EntryState(models.TextChoices):
+    ANTICIPATED = "anticipated", "Anticipated"
+    POSTED = "posted", "Posted"
+    VOID = "void", "Void"
+
+
+# What an entry does to the balance: a charge or a refund raises it, aid or a payment lowers it. An adjustment's
+# amount is signed and is its own effect: positive raises the balance.
+EFFECT = {
+    EntryKind.CHARGE: 1,
+    EntryKind.REFUND: 1,
+    EntryKind.ADJUSTMENT: 1,
+    EntryKind.AID: -1,
+    EntryKind.PAYMENT: -1,
+}
+
+
+@dataclass(frozen=True)
+class AccountTotals:
+    """An account in minor units. Each total is net of the posted adjustments that correct it, so that always
+    balance = charges - posted_aid - payments + refunds."""
+
+    currency: str
+    charges: int = 0
+    posted_aid: int = 0
+    anticipated_aid: int = 0
+    payments: int = 0
+    refunds: int = 0
+
+    @property
+    def balance(self) -> int:
+        return self.charges - self.posted_aid - self.payments + self.refunds
+
+    def as_decimal_texts(self) -> dict[str, str]:
+        """Every total and the balance as plain decimal strings."""
+        names = ("balance", "charges", "posted_aid", "anticipated_aid", "payments", "refunds")
+        return {name: decimal_text(getattr(self, name), self.currency) for name in names}
+
+    def as_displayed(self) -> dict[str, str]:
+        """Every total and the balance as people read them."""
+        names = ("balance", "charges", "posted_aid", "anticipated_aid", "payments", "refunds")
+        return {name: display(getattr(self, name), self.currency) for name in names}
+
+
+class BillingAccount(models.Model):
+    """One for each student; its key is the student's."""
+
+    student = models.OneToOneField(
+        Student, on_delete=models.PROTECT, primary_key=True, related_name="billing_account"
+    )
+    currency = models.CharField(max_length=3)
+
+    class Meta:
+        ordering = ["student"]
+        constraints = [
+            models.CheckConstraint(
+                name="billing_account_currency_is_iso_code", condition=currency_code("currency")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Account of {self.student}"
+
+    def totals(self) -> AccountTotals:
+        """Sum the ledger in the database."""
+        sums: dict[tuple[str, str], int] = {}
+        rows = (
+            self.entries.exclude(state=EntryState.VOID)
+            .order_by()
+            .values_list("kind", "adjusts", "state")
+            .annotate(total=Sum("amount_minor"))
+        )
+        for kind, adjusts, state, total in rows:
+            corrected = EntryKind(adjusts or kind)
+            # An adjustment is written by its effect on the balance; a total of aid grows as the balance falls.
+            amount = int(total) * EFFECT[corrected] if adjusts else int(total)
+            sums[corrected, state] = sums.get((corrected, state), 0) + amount
+
+        def posted(kind: EntryKind) -> int:
+            return sums.get((kind, EntryState.POSTED), 0)
+
+        return AccountTotals(
+            currency=self.currency,
+            charges=posted(EntryKind.CHARGE),
+            posted_aid=posted(EntryKind.AID),
+            anticipated_aid=sums.get((EntryKind.AID, EntryState.ANTICIPATED), 0),
+            payments=posted(EntryKind.PAYMENT),
+            refunds=posted(EntryKind.REFUND),
+        )
+
+
+class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
+    def live(self) -> LedgerEntryQuerySet:
+        """Leave out what was voided."""
+        return self.exclude(state=EntryState.VOID)
+
+    def from_aid(self) -> LedgerEntryQuerySet:
+        """Narrow to aid and to adjustments of aid."""
+        return self.filter(Q(kind=EntryKind.AID) | Q(adjusts=EntryKind.AID))
+
+
+class LedgerEntry(models.Model):
+    """One line of a student's bill.
+
+    The run, change and person columns say why the line is there and why it went. Runs and changes are known by
+    their ids alone: they live in a room that this one does not know.
+    """
+
+    account = models.ForeignKey(BillingAccount, on_delete=models.PROTECT, related_name="entries")
+    term = models.ForeignKey(Term, on_delete=models.PROTECT, related_name="entries")
+    kind = models.CharField(max_length=12, choices=EntryKind.choices)
+    adjusts = models.CharField(
+        max_length=12,
+        choices=EntryKind.choices,
+        blank=True,
+        help_text="Of an adjustment: which total it corrects.",
+    )
+    state = models.CharField(max_length=12, choices=EntryState.choices)
+    amount_minor = models.BigIntegerField(help_text="In minor units of the currency, such as cents.")
+    currency = models.CharField(max_length=3)
+    code = models.CharField(max_length=40, help_text="The fund of an aid, the fee of a charge.")
+    description = models.CharField(max_length=200, blank=True)
+    effective_on = models.DateField(null=True, blank=True, help_text="The day that the money counts from.")
+
+    posted_at = models.DateTimeField()
+    posted_by = models.CharField(max_length=150)
+    posted_run = models.BigIntegerField(null=True, blank=True)
+    posted_change = models.BigIntegerField(null=True, blank=True)
+    voided_at = models.DateTimeField(null=True, blank=True)
+    voided_by = models.CharField(max_length=150, blank=True)
+    voided_run = models.BigIntegerField(null=True, blank=True)
+    void_reason = models.CharField(max_length=500, blank=True)
+
+    objects = LedgerEntryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-posted_at", "-id"]
+        verbose_name_plural = "ledger entries"
+        indexes = [models.Index(fields=["account", "state"], name="ledger_entry_account_state")]
+        constraints = [
+            models.CheckConstraint(name="ledger_entry_kind_known", condition=one_of("kind", EntryKind)),
+            models.CheckConstraint(name="ledger_entry_state_known", condition=one_of("state", EntryState)),
+            models.CheckConstraint(
+                name="ledger_entry_amount_positive_or_signed_adjustment",
+                condition=Q(amount_minor__gt=0) | (Q(kind=EntryKind.ADJUSTMENT) & ~Q(amount_minor=0)),
+            ),
+            models.CheckConstraint(
+                name="ledger_entry_adjustment_names_what_it_adjusts",
+                condition=(
+                    Q(kind=EntryKind.ADJUSTMENT, adjusts__in=["charge", "aid", "payment", "refund"])
+                    | (~Q(kind=EntryKind.ADJUSTMENT) & Q(adjusts=""))
+                ),
+            ),
+            models.CheckConstraint(
+                name="ledger_entry_only_aid_is_anticipated",
+                condition=~Q(state=EntryState.ANTICIPATED) | Q(kind=EntryKind.AID) | Q(adjusts=EntryKind.AID),
+            ),
+            models.CheckConstraint(
+                name="ledger_entry_void_says_when_and_who",
+                condition=(
+                    (Q(state=EntryState.VOID, voided_at__isnull=False) & ~Q(voided_by=""))
+                    | (
+                        ~Q(state=EntryState.VOID)
+                        & Q(voided_at__isnull=True, voided_by="", voided_run__isnull=True)
+                    )
+                ),
+            ),
+            models.CheckConstraint(name="ledger_entry_says_who_posted", condition=~Q(posted_by="")),
+            models.CheckConstraint(
+                name="ledger_entry_currency_is_iso_code", condition=currency_code("currency")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.displayed_amount}"
+
+    @property
+    def displayed_amount(self) -> str:
+        return display(self.amount_minor, self.currency)
+
+    @property
+    def displayed_effect(self) -> str:
+        """What the entry does to the balance, signed; nothing unless it is posted."""
+        if self.state != EntryState.POSTED:
+            return ""
+        return display(self.amount_minor * EFFECT[EntryKind(self.kind)], self.currency)

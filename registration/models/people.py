@@ -1,0 +1,98 @@
+"""Students, and the colleges and programs that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import models
+
+from registration.models.constraints import filled, one_of
+
+
+class College(models.Model):
+    code = models.CharField(max_length=20, unique=True)
+    name = models.CharField(max_length=200)
+
+    class Meta:
+        ordering = ["code"]
+        constraints = [models.CheckConstraint(name="college_named", condition=filled("code", "name"))]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Program(models.Model):
+    """A course of study that leads to a degree, taught by one college."""
+
+    code = models.CharField(max_length=20, unique=True)
+    name = models.CharField(max_length=200)
+    college = models.ForeignKey(College, on_delete=models.PROTECT, related_name="programs")
+
+    class Meta:
+        ordering = ["code"]
+        constraints = [models.CheckConstraint(name="program_named", condition=filled("code", "name"))]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StudentStatus(models.TextChoices):
+    ACTIVE = "active", "Active"
+    LEAVE = "leave", "On leave"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    GRADUATED = "graduated", "Graduated"
+
+
+class TuitionResidency(models.TextChoices):
+    IN_STATE = "in_state", "In state"
+    OUT_OF_STATE = "out_of_state", "Out of state"
+    INTERNATIONAL = "international", "International"
+
+
+class StudentQuerySet(models.QuerySet["Student"]):
+    def numbered(self, numbers: Iterable[str]) -> StudentQuerySet:
+        """Narrow to the students with these numbers."""
+        return self.filter(number__in=list(numbers))
+
+
+class Student(models.Model):
+    number = models.CharField(max_length=32, unique=True)
+    given_name = models.CharField(max_length=100, blank=True)
+    family_name = models.CharField(max_length=100)
+    email = models.EmailField(blank=True)
+    program = models.ForeignKey(
+        Program, on_delete=models.PROTECT, related_name="students", null=True, blank=True
+    )
+    status = models.CharField(max_length=20, choices=StudentStatus.choices, default=StudentStatus.ACTIVE)
+    residency = models.CharField(
+        "tuition residency",
+        max_length=20,
+        choices=TuitionResidency.choices,
+        default=TuitionResidency.IN_STATE,
+        help_text="Decides the tuition rate; not where the student lives.",
+    )
+    disclosure_hold = models.BooleanField(
+        default=False, help_text="The student asked that nothing be disclosed to anyone outside."
+    )
+
+    objects = StudentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [
+            models.CheckConstraint(
+                name="student_numbered_and_named", condition=filled("number", "family_name")
+            ),
+            models.CheckConstraint(name="student_status_known", condition=one_of("status", StudentStatus)),
+            models.CheckConstraint(
+                name="student_residency_known", condition=one_of("residency", TuitionResidency)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.name}"
+
+    @property
+    def name(self) -> str:
+        """The name as people say it."""
+        return f"{self.given_name} {self.family_name}".strip()

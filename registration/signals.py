@@ -1,0 +1,12 @@
+"""Domain signals: what registration tells whoever must carry a change out of the house.
+
+Sent inside the transaction of the change, by operations.py alone; one signal for a change, and one for a whole
+bulk change. `integrations.receivers` will be the only listener.
+"""
+
+from django.dispatch import Signal
+
+# Sent with `enrollment`: a student took or gave up a seat.
+enrollment_changed = Signal()
+# Sent with `run` (id of the sync run, or None) and `entries` (how many): bills changed.
+ledger_changed = Signal()

@@ -1,0 +1,54 @@
+"""A small university for tests: two terms, a section, and as many students as are asked for."""
+
+from __future__ import annotations
+
+import datetime
+
+from registration.models import BillingAccount, College, Course, Program, Section, Student, Term
+
+
+def make_terms() -> tuple[Term, Term]:
+    """2026FA, the current one, and 2027SP."""
+    day = datetime.date
+    fall = Term.objects.create(
+        code="2026FA",
+        name="Fall 2026",
+        starts_on=day(2026, 8, 24),
+        ends_on=day(2026, 12, 18),
+        census_on=day(2026, 9, 11),
+        is_current=True,
+    )
+    spring = Term.objects.create(
+        code="2027SP",
+        name="Spring 2027",
+        starts_on=day(2027, 1, 11),
+        ends_on=day(2027, 5, 14),
+        census_on=day(2027, 1, 29),
+    )
+    return fall, spring
+
+
+def make_students(count: int, *, currency: str = "USD") -> list[Student]:
+    """Students S0000001 upward, each with an empty billing account."""
+    college, _ = College.objects.get_or_create(code="ENG", defaults={"name": "Engineering"})
+    program, _ = Program.objects.get_or_create(
+        code="BSCS", defaults={"name": "Computing", "college": college}
+    )
+    first = Student.objects.count() + 1
+    students = Student.objects.bulk_create(
+        Student(number=f"S{place:07d}", given_name="Ada", family_name="Okafor", program=program)
+        for place in range(first, first + count)
+    )
+    BillingAccount.objects.bulk_create(
+        BillingAccount(student=student, currency=currency) for student in students
+    )
+    return students
+
+
+def make_section(term: Term, *, crn: str = "10001", capacity: int = 2) -> Section:
+    """A section with free seats."""
+    college, _ = College.objects.get_or_create(code="ENG", defaults={"name": "Engineering"})
+    course, _ = Course.objects.get_or_create(
+        code="CS 101", defaults={"title": "Introduction", "credits": 3, "college": college}
+    )
+    return Section.objects.create(term=term, course=course, crn=crn, capacity=capacity)
