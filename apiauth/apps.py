@@ -1,3 +1,5 @@
+"""The room of people and partners."""
+
 from django.apps import AppConfig
 
 

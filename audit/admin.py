@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db import models
+from django.db import models, transaction
 from django.http import HttpRequest
 
 import audit
@@ -28,8 +28,12 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
 class AuditedAdmin(admin.ModelAdmin[Any]):
     """Edits by hand leave an audit event: which fields, never their values."""
 
+    # False where adding a row is an operation, which leaves its own event.
+    records_additions = True
+
     def log_addition(self, request: HttpRequest, obj: models.Model, message: Any) -> Any:
-        audit.record(f"{obj._meta.model_name}.created", obj)
+        if self.records_additions:
+            audit.record(f"{obj._meta.model_name}.created", obj)
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: models.Model, message: Any) -> Any:
@@ -40,10 +44,16 @@ class AuditedAdmin(admin.ModelAdmin[Any]):
         )
         return super().log_change(request, obj, message)
 
-    def log_deletions(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> Any:
-        for obj in queryset:
-            audit.record(f"{obj._meta.model_name}.deleted", obj)
-        return super().log_deletions(request, queryset)
+    def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
+        audit.record(f"{obj._meta.model_name}.deleted", obj)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        # Django deletes from its lists without a transaction around it; the event belongs to the deletion.
+        with transaction.atomic():
+            for obj in queryset:
+                audit.record(f"{obj._meta.model_name}.deleted", obj)
+            super().delete_queryset(request, queryset)
 
 
 @admin.register(AuditEvent)

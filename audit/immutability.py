@@ -77,15 +77,18 @@ class RefuseChanges(Operation):
             ]
         # SQLite before 3.39 has no IS NOT DISTINCT FROM; its IS means the same.
         when = when.replace("IS NOT DISTINCT FROM", "IS")
+        # INSERT OR REPLACE deletes the row that stands in its way without telling the delete trigger
+        # (sqlite.org/lang_conflict), so an insert over a row that is there is refused by a trigger of its own.
+        taken = f"WHEN EXISTS (SELECT 1 FROM {self.table} WHERE id = NEW.id) "
         return [
             f"CREATE TRIGGER {self.table}_no_{event.lower()} BEFORE {event} ON {self.table} FOR EACH ROW "
             f"{condition}BEGIN SELECT RAISE(ABORT, "
             f"'{event} refused: rows of {self.table} are never changed or deleted'); END"
-            for event, condition in (("UPDATE", when), ("DELETE", ""))
+            for event, condition in (("UPDATE", when), ("DELETE", ""), ("INSERT", taken))
         ]
 
     def removal(self, vendor: str) -> list[str]:
         """The statements that take the triggers away again."""
         if vendor == "postgresql":
             return [f"DROP FUNCTION {self.table}_refuse() CASCADE"]
-        return [f"DROP TRIGGER {self.table}_no_{event}" for event in ("update", "delete")]
+        return [f"DROP TRIGGER {self.table}_no_{event}" for event in ("update", "delete", "insert")]

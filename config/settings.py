@@ -13,6 +13,7 @@ import environ
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
+from audit.faults import replace_exception
 from config.instance import bound_address, broker_socket, kept_key, make_private_folder
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -108,7 +109,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- database --------------------------------------------------------------------------------------------
 
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{INSTANCE_DIR / 'matricula.sqlite3'}")}
+_database_url = env.str("DATABASE_URL", default="") or f"sqlite:///{INSTANCE_DIR / 'matricula.sqlite3'}"
+DATABASES = {"default": env.db_url_config(_database_url)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # WAL lets readers go on beside the one writer. IMMEDIATE takes the write lock at BEGIN, so a transaction
     # waits there for `timeout` seconds instead of failing at its first write (sqlite.org/lang_transaction).
@@ -214,7 +216,7 @@ _shared_processors: list[structlog.typing.Processor] = [
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
+    replace_exception,
 ]
 LOGGING_CONFIG = None
 LOGGING = {

@@ -1,3 +1,5 @@
+"""The room of student records."""
+
 from django.apps import AppConfig
 
 

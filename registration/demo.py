@@ -80,7 +80,7 @@ _TUITION: Final = {
     TuitionResidency.OUT_OF_STATE: "13200.00",
     TuitionResidency.INTERNATIONAL: "14850.00",
 }
-_STUDENT_FEE: Final = "412.50"
+_STUDENT_FEE: Final = "412.00"  # whole, so that it is an amount in every currency, yen too
 _FIRST_CRN: Final = 10001
 _SECTIONS_A_STUDENT: Final = 4
 _SECTION_SEATS: Final = 40

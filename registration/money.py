@@ -7,7 +7,7 @@ decimals): 100.1 is one hundred and ten cents, never 100.09999999999999.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final
 
 # ISO 4217, list one: the currencies whose minor unit is not a hundredth.
@@ -38,8 +38,10 @@ _MINOR_DIGITS: Final = {
 }
 _PLAIN_DECIMAL: Final = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 _MAX_TEXT: Final = 40
-# Nine million million in hundredths: far beyond any bill, far within a 64-bit sum of a million of them.
+# Ten thousand million in hundredths: far beyond any bill, and a million of them still add up within 64 bits.
 MAX_MINOR: Final = 10**12
+# The usual context keeps 28 digits and silently rounds the rest away: 1.000...0001 would pass as 1.
+_EXACT: Final = Context(prec=2 * _MAX_TEXT)
 
 
 class NotMoney(ValueError):
@@ -60,6 +62,10 @@ def parse_decimal(value: object) -> Decimal:
         raise NotMoney(f"an amount is a number or a plain decimal text, not {type_in_words(value)}")
     if isinstance(value, int) and abs(value) >= 10**_MAX_TEXT:
         raise NotMoney("the amount has too many digits")
+    if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) > _MAX_TEXT:
+        raise NotMoney(
+            "the amount has too many digits"
+        )  # 1E+999999999 is short, and a gigabyte when written out
     text = (
         value if isinstance(value, str) else format(value, "f") if isinstance(value, Decimal) else repr(value)
     )
@@ -77,13 +83,13 @@ def to_minor(value: object, currency: str) -> int:
     """
     amount = parse_decimal(value)
     digits = minor_digits(currency)
-    scaled = amount.scaleb(digits)
+    scaled = amount.scaleb(digits, context=_EXACT)
     if scaled != scaled.to_integral_value():
-        raise NotMoney(f"{amount} has more than {digits} decimal digits, which {currency} does not have")
+        raise NotMoney(f"{amount:f} has more than {digits} decimal digits, which {currency} does not have")
     minor = int(scaled)
     if abs(minor) > MAX_MINOR:
         raise NotMoney(
-            f"{amount} is beyond any bill (more than {from_minor(MAX_MINOR, currency)} {currency})"
+            f"{amount:f} is beyond any bill (more than {from_minor(MAX_MINOR, currency)} {currency})"
         )
     return minor
 

@@ -35,9 +35,10 @@ def open_account(student: Student) -> BillingAccount:
 def enroll(student: Student, section: Section) -> Enrollment:
     """Give the student a seat in the section, or a place on its waiting list when no seat is free.
 
-    Returns the enrollment. Raises Refused when the student is not active, is already in the section, or the
-    term's books are closed.
+    Returns the enrollment. Raises Refused when the student is not active, is already in the section or has
+    completed it, or the term's books are closed.
     """
+    student = Student.objects.get(pk=student.pk)  # whoever calls may have looked a while ago
     section = (
         Section.objects.select_for_update(of=("self",)).select_related("term", "course").get(pk=section.pk)
     )
@@ -50,6 +51,8 @@ def enroll(student: Student, section: Section) -> Enrollment:
     enrollment = Enrollment.objects.filter(student=student, section=section).first()
     if enrollment and enrollment.status in (EnrollmentStatus.ENROLLED, EnrollmentStatus.WAITLISTED):
         raise Refused(f"{student} is already {enrollment.status} in {section}.")
+    if enrollment and enrollment.status == EnrollmentStatus.COMPLETED:
+        raise Refused(f"{student} has completed {section}: enroll in a section of another term instead.")
     enrollment = enrollment or Enrollment(student=student, section=section)
     has_seat = section.enrollments.enrolled().count() < section.capacity
     enrollment.status = EnrollmentStatus.ENROLLED if has_seat else EnrollmentStatus.WAITLISTED

@@ -103,7 +103,7 @@ class _SealedAttribute:
         instance.__dict__[self.field.attname] = sealed
 
 
-class SealedJSONField(models.BinaryField):
+class SealedJSONField(models.BinaryField[Any, Any]):
     """A JSON object kept sealed. `bound_to` names a unique field, assigned before this one, that names the row."""
 
     descriptor_class = _SealedAttribute

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import traceback
-from pathlib import Path
 
 import structlog
 from django.db import transaction
@@ -12,6 +10,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 import audit
+from audit.faults import where
 from integrations.alerts import raise_alert, resolve_alerts
 from integrations.connectors.base import Unsupported
 from integrations.models import Change, RunLease, RunPage, Stream, SyncRun
@@ -57,11 +56,11 @@ def execute_run(run_id: int) -> SyncRun:
             f"{error} Nothing was applied. This is a fault of Matricula: please report it with this run's number.",
         )
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must end and say so
-        log.error("sync.broke", run=run.pk, where=_where(error))  # noqa: TRY400 - the message may quote a student
+        log.error("sync.broke", run=run.pk, where=where(error))  # noqa: TRY400 - the message may quote a student
         _fail(
             run,
             f"{_doing(run)} broke off unexpectedly. Nothing was applied. Sync again; if it stays, report this run.",
-            technical=_where(error),
+            technical=where(error),
         )
     run.refresh_from_db()
     log.info("sync.ended", run=run.pk, status=run.status, seconds=run.seconds)
@@ -151,12 +150,3 @@ def _doing(run: SyncRun) -> str:
     run.refresh_from_db(fields=["step", "pages"])
     page = f" page {run.pages + 1} of" if run.step == RunStep.EXTRACT else ""
     return f"{run.get_step_display()}{page} {run.stream.dataset} from {run.stream.connection.name}"
-
-
-def _where(error: Exception) -> str:
-    """Where an unexpected error arose: its kind and the lines that led there. Its message is left out, because a
-    database quotes the values that it refuses."""
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    return f"{type(error).__name__} at " + " < ".join(
-        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames)
-    )

@@ -56,6 +56,7 @@ class Command(BaseCommand):
         (settings.INSTANCE_DIR / "address").write_text(f"{address}\n")
         base_url = os.environ.get("BASE_URL", "").rstrip("/") or address
         aid = demo.choose_simulator("aid", settings.INSTANCE_DIR) if with_demo else None
+        _say(f"starting in {settings.INSTANCE_DIR}; the first start takes a little longer")
         with Supervisor(
             logs=settings.INSTANCE_DIR / "logs",
             folder=settings.BASE_DIR,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from audit.context import Actor, acting
 from registration.demo import load_demo
@@ -19,6 +19,10 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=1)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["students"] < 1:
+            raise CommandError(
+                "A university has at least one student: give --students a number from 1 upward."
+            )
         with acting(Actor(kind="command", name="command: load_demo")):
             loaded = load_demo(students=options["students"], seed=options["seed"])
         if loaded.is_new:

@@ -1,0 +1,191 @@
+"""A connection's page: how it stands, and Test, Dry run and Sync now."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from audit.admin import AuditedAdmin
+from integrations.admin.badges import run_badge
+from integrations.admin.today import stream_cards
+from integrations.documents import DocumentRefused, parse_document
+from integrations.models import Connection, Stream
+from integrations.models.run import RunTrigger
+from integrations.operations import (
+    AlreadyRunning,
+    NotSyncable,
+    archive_connection,
+    request_run,
+    save_connection,
+    try_connection,
+)
+
+
+class DocumentForm(forms.ModelForm[Connection]):
+    """A new connection is its document, pasted."""
+
+    document = forms.JSONField(
+        widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "class": "code"}),
+        help_text="The connection document as JSON: docs/connections.md describes every field.",
+    )
+
+    class Meta:
+        model = Connection
+        fields: list[str] = []
+
+    def clean_document(self) -> dict[str, Any]:
+        content: dict[str, Any] = self.cleaned_data["document"]
+        try:
+            document = parse_document(content)
+        except DocumentRefused as error:
+            raise forms.ValidationError([forms.ValidationError(fault) for fault in error.faults]) from None
+        if Connection.objects.present().filter(slug=document.slug).exists():
+            raise forms.ValidationError(
+                f"There is a connection {document.slug} already: choose another slug."
+            )
+        return content
+
+
+class SettingsForm(forms.ModelForm[Connection]):
+    """What is changed often. The rest is changed by loading the document again."""
+
+    class Meta:
+        model = Connection
+        fields = ("name", "enabled", "every_minutes")
+
+
+@admin.register(Connection)
+class ConnectionAdmin(AuditedAdmin):
+    list_display = ["name", "state", "connector", "base_url", "every_minutes"]
+    search_fields = ["name", "slug"]
+    records_additions = False
+    change_form_template = "admin/integrations/connection/change_form.html"
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Connection]:
+        return Connection.objects.present()
+
+    @admin.display(description="State")
+    def state(self, connection: Connection) -> SafeString:
+        runs = [card.last_run for card in stream_cards() if card.stream.connection_id == connection.pk]
+        newest = max((run for run in runs if run), key=lambda run: run.pk, default=None)
+        if not connection.enabled:
+            return format_html('<span class="badge badge-muted">{}</span>', "Switched off")
+        return run_badge(newest)
+
+    # --- the form -----------------------------------------------------------------------------------------
+
+    def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        kwargs["form"] = SettingsForm if obj else DocumentForm
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def get_fieldsets(self, request: Any, obj: Any = None) -> Any:
+        return [(None, {"fields": ["name", "enabled", "every_minutes"] if obj else ["document"]})]
+
+    def save_form(self, request: Any, form: Any, change: Any) -> Any:
+        """A new connection is made from its document; its name, schedule and streams come with it."""
+        if change:
+            return super().save_form(request, form, change)
+        connection, _ = save_connection(form.cleaned_data["document"])
+        form.save_m2m = lambda: None  # what Django calls next; a document has no such relations
+        return connection
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        archive_connection(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Archiving is a change of the connection; several at once would be too easily done."""
+        return obj is not None and self.has_change_permission(request, obj)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        cards = [card for card in stream_cards() if str(card.stream.connection_id) == object_id]
+        may_sync = self.has_change_permission(request)
+        context = {"cards": cards, "may_sync": may_sync, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    # --- what the buttons do ------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("<int:pk>/test/", view(self.test), name="integrations_connection_test"),
+            path("stream/<int:pk>/sync/", view(self.sync), name="integrations_stream_sync"),
+            path("stream/<int:pk>/dry-run/", view(self.dry_run), name="integrations_stream_dry_run"),
+            *super().get_urls(),
+        ]
+
+    def sync(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._start(request, pk, dry_run=False)
+
+    def dry_run(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._start(request, pk, dry_run=True)
+
+    def _start(self, request: HttpRequest, pk: int, *, dry_run: bool) -> HttpResponse:
+        if refusal := self._refused(request):
+            return refusal
+        stream = get_object_or_404(Stream.objects.select_related("connection"), pk=pk)
+        try:
+            run = request_run(stream, RunTrigger.ADMIN, dry_run=dry_run)
+        except NotSyncable as error:
+            messages.error(request, str(error))
+            return HttpResponseRedirect(
+                reverse("admin:integrations_connection_change", args=[stream.connection_id])
+            )
+        except AlreadyRunning as error:
+            messages.warning(request, str(error))
+            return HttpResponseRedirect(error.run.get_absolute_url())
+        what = "A dry run" if dry_run else "The sync"
+        messages.success(
+            request,
+            format_html('{} has started: <a href="{}">run {}</a>.', what, run.get_absolute_url(), run.pk),
+        )
+        return HttpResponseRedirect(run.get_absolute_url())
+
+    def test(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Read the first page of each stream and show what it maps to. Nothing is stored."""
+        if refusal := self._refused(request):
+            return refusal
+        connection = get_object_or_404(Connection.objects.present(), pk=pk)
+        trials = try_connection(connection)
+        context = {
+            "trials": [
+                {
+                    "trial": trial,
+                    "examples": [
+                        json.dumps(example, indent=2, ensure_ascii=False) for example in trial.examples
+                    ],
+                }
+                for trial in trials
+            ],
+            "title": f"Test of {connection.name}",
+        }
+        request.method = (
+            "GET"  # the connection's own page is shown with the result: nothing of its form was sent
+        )
+        return self.change_view(request, str(pk), extra_context=context)
+
+    def _refused(self, request: HttpRequest) -> HttpResponse | None:
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        return None

@@ -1,0 +1,40 @@
+"""The front page: what needs somebody, and how each connection stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Max
+from django.http import HttpRequest
+
+from integrations.models import Alert, Stream, SyncRun
+
+
+@dataclass(frozen=True)
+class StreamCard:
+    """How one dataset of a connection stands."""
+
+    stream: Stream
+    last_run: SyncRun | None
+
+
+def today(request: HttpRequest) -> dict[str, Any]:
+    """Return the context of the front page: nothing of connections for those who may not see them."""
+    if not request.user.has_perm("integrations.view_connection"):
+        return {"sees_connections": False}
+    return {
+        "sees_connections": True,
+        "may_sync": request.user.has_perm("integrations.change_connection"),
+        "open_alerts": Alert.objects.open().select_related("run__stream__connection"),
+        "cards": stream_cards(),
+    }
+
+
+def stream_cards() -> list[StreamCard]:
+    """Every stream in use with its newest run, in three statements however many there are."""
+    streams = Stream.objects.filter(declared=True, connection__archived_at__isnull=True)
+    newest = streams.annotate(newest=Max("runs")).values_list("newest", flat=True)
+    runs = {run.stream_id: run for run in SyncRun.objects.filter(pk__in=[pk for pk in newest if pk])}
+    ordered = streams.select_related("connection").order_by("connection__name", "dataset")
+    return [StreamCard(stream, runs.get(stream.pk)) for stream in ordered]

@@ -1,0 +1,1 @@
+"""How values of the boundary are shown in templates."""

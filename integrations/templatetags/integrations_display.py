@@ -1,0 +1,55 @@
+"""Filters for the admin's pages."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from django import template
+from django.conf import settings
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from integrations.admin.badges import run_badge
+from integrations.datasets import DATASETS
+from integrations.models import Change, SyncRun
+from registration.money import display
+
+register = template.Library()
+
+
+@register.filter
+def badge(run: SyncRun | None) -> SafeString:
+    """A run's status badge."""
+    return run_badge(run)
+
+
+@register.filter
+def money(minor: int | None) -> str:
+    """Minor units as people read them; nothing for nothing."""
+    return "" if minor is None else display(minor, settings.CURRENCY)
+
+
+@register.filter
+def is_past(moment: datetime.datetime | None) -> bool:
+    """Whether a moment has come."""
+    return moment is not None and moment <= timezone.now()
+
+
+@register.filter
+def differences(change: Change, dataset: str) -> list[dict[str, Any]]:
+    """The fields of a change that differ; of a record that comes or goes, those that people know it by."""
+    before, after = change.before or {}, change.after or {}
+    names = [*dict.fromkeys([*before, *after])] if before and after else DATASETS[dataset].shown_fields
+    return [
+        {"name": name.replace("_", " "), "before": _shown(name, before), "after": _shown(name, after)}
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _shown(name: str, values: dict[str, Any]) -> str:
+    value = values.get(name)
+    if value is None:
+        return ""
+    return display(value, values.get("currency", settings.CURRENCY)) if name == "amount" else str(value)

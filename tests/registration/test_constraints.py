@@ -1,0 +1,301 @@
+"""Every named constraint of registration refuses what it is there to refuse, whoever writes.
+
+A row that is right is written past everything but the database, once as it is and once with one thing wrong.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import IntegrityError, connection, models, transaction
+from django.db.models import ProtectedError
+
+from registration.models import (
+    BillingAccount,
+    College,
+    Course,
+    Enrollment,
+    LedgerEntry,
+    Program,
+    Section,
+    Student,
+    Term,
+)
+from registration.models.billing import EntryKind
+from registration.models.enrollment import EnrollmentStatus
+from registration.models.people import StudentStatus, TuitionResidency
+from tests.refusals import (
+    Case,
+    Values,
+    execute,
+    insert,
+    named_constraints,
+    refused_by,
+    resolved,
+    rolled_back,
+)
+from tests.university import make_section, make_students, make_terms
+
+pytestmark = pytest.mark.django_db
+NOW = datetime.datetime(2026, 9, 1, 12, tzinfo=datetime.UTC)
+
+
+@pytest.fixture(autouse=True)
+def university(db: None) -> None:
+    """Two terms, a section, S0000001 who is enrolled in it and has a bill, S0000002 with neither."""
+    fall, _ = make_terms()
+    section = make_section(fall)
+    first, second = make_students(2)
+    second.billing_account.delete()
+    Enrollment.objects.create(student=first, section=section, status_since_at=NOW)
+
+
+def first_student() -> Student:
+    return Student.objects.get(number="S0000001")
+
+
+# Of each model, a row that nothing is wrong with and that is not there yet.
+RIGHT: dict[type[models.Model], Values] = {
+    College: lambda: {"code": "SCI", "name": "Sciences"},
+    Program: lambda: {"code": "BSBIO", "name": "Biology", "college": College.objects.get()},
+    Student: lambda: {"number": "S0000003", "family_name": "Ng"},
+    Term: lambda: {
+        "code": "2027FA",
+        "name": "Fall 2027",
+        "starts_on": datetime.date(2027, 8, 23),
+        "ends_on": datetime.date(2027, 12, 17),
+        "census_on": datetime.date(2027, 9, 10),
+    },
+    Course: lambda: {"code": "CS 201", "title": "Methods", "credits": 3, "college": College.objects.get()},
+    Section: lambda: {
+        "term": Term.objects.get(code="2026FA"),
+        "course": Course.objects.get(),
+        "crn": "10002",
+        "capacity": 0,
+    },
+    Enrollment: lambda: {
+        "student": Student.objects.get(number="S0000002"),
+        "section": Section.objects.get(),
+        "status_since_at": NOW,
+    },
+    BillingAccount: lambda: {"student": Student.objects.get(number="S0000002"), "currency": "USD"},
+    LedgerEntry: lambda: {
+        "account": first_student().billing_account,
+        "term": Term.objects.get(code="2026FA"),
+        "kind": "charge",
+        "state": "posted",
+        "amount_minor": 1,
+        "currency": "USD",
+        "code": "TUITION",
+        "posted_at": NOW,
+        "posted_by": "bursar",
+    },
+}
+
+CASES = [
+    Case("college_named", College, {"code": ""}),
+    Case("college_named", College, {"name": ""}),
+    Case("program_named", Program, {"code": ""}),
+    Case("program_named", Program, {"name": ""}),
+    Case("student_numbered_and_named", Student, {"number": ""}),
+    Case("student_numbered_and_named", Student, {"family_name": ""}),
+    Case("student_status_known", Student, {"status": "asleep"}),
+    Case("student_status_known", Student, {"status": "Active"}),
+    Case("student_residency_known", Student, {"residency": ""}),
+    Case("term_named", Term, {"code": ""}),
+    Case("term_named", Term, {"name": ""}),
+    Case("term_dates_in_order", Term, {"ends_on": datetime.date(2027, 8, 22)}),
+    Case(
+        "term_dates_in_order",
+        Term,
+        {name: datetime.date(2027, 8, 23) for name in ("starts_on", "ends_on", "census_on")},
+    ),
+    Case("term_dates_in_order", Term, {"census_on": datetime.date(2027, 8, 22)}),
+    Case("term_dates_in_order", Term, {"census_on": datetime.date(2027, 12, 18)}),
+    Case("term_one_current", Term, {"is_current": True}),
+    Case("term_current_is_regular_and_open", Term, {"is_current": True, "is_regular": False}),
+    Case("term_current_is_regular_and_open", Term, {"is_current": True, "is_closed": True}),
+    Case("course_named", Course, {"code": ""}),
+    Case("course_named", Course, {"title": ""}),
+    Case("course_credits_not_negative", Course, {"credits": "-0.01"}),
+    Case("section_crn_once_a_term", Section, {"crn": "10001"}),
+    Case("section_numbered", Section, {"crn": ""}),
+    Case("enrollment_once_a_section", Enrollment, {"student": first_student}),
+    Case("enrollment_status_known", Enrollment, {"status": "auditing"}),
+    Case("enrollment_status_known", Enrollment, {"status": ""}),
+    Case("billing_account_currency_is_iso_code", BillingAccount, {"currency": "usd"}),
+    Case("billing_account_currency_is_iso_code", BillingAccount, {"currency": "US"}),
+    Case("billing_account_currency_is_iso_code", BillingAccount, {"currency": ""}),
+    Case("ledger_entry_kind_known", LedgerEntry, {"kind": "tip"}),
+    Case("ledger_entry_state_known", LedgerEntry, {"state": "pending"}),
+    Case("ledger_entry_amount_positive_or_signed_adjustment", LedgerEntry, {"amount_minor": 0}),
+    Case("ledger_entry_amount_positive_or_signed_adjustment", LedgerEntry, {"amount_minor": -1}),
+    Case(
+        "ledger_entry_amount_positive_or_signed_adjustment", LedgerEntry, {"amount_minor": -1, "kind": "aid"}
+    ),
+    Case(
+        "ledger_entry_amount_positive_or_signed_adjustment",
+        LedgerEntry,
+        {"amount_minor": 0, "kind": "adjustment", "adjusts": "aid"},
+    ),
+    Case("ledger_entry_adjustment_names_what_it_adjusts", LedgerEntry, {"kind": "adjustment"}),
+    Case(
+        "ledger_entry_adjustment_names_what_it_adjusts",
+        LedgerEntry,
+        {"kind": "adjustment", "adjusts": "adjustment"},
+    ),
+    Case("ledger_entry_adjustment_names_what_it_adjusts", LedgerEntry, {"adjusts": "aid"}),
+    *(
+        Case("ledger_entry_only_aid_is_anticipated", LedgerEntry, {"state": "anticipated", "kind": kind})
+        for kind in ("charge", "payment", "refund")
+    ),
+    Case(
+        "ledger_entry_only_aid_is_anticipated",
+        LedgerEntry,
+        {"state": "anticipated", "kind": "adjustment", "adjusts": "charge"},
+    ),
+    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"state": "void"}),
+    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"state": "void", "voided_at": NOW}),
+    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"state": "void", "voided_by": "bursar"}),
+    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"voided_at": NOW}),
+    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"voided_by": "bursar"}),
+    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"voided_run": 1}),
+    Case("ledger_entry_says_who_posted", LedgerEntry, {"posted_by": ""}),
+    Case("ledger_entry_currency_is_iso_code", LedgerEntry, {"currency": "usd"}),
+    Case("ledger_entry_currency_is_iso_code", LedgerEntry, {"currency": "US"}),
+]
+
+# Rows of a bill that look odd and are right.
+RIGHT_ENTRIES: list[dict[str, Any]] = [
+    *({"kind": kind} for kind in EntryKind if kind != EntryKind.ADJUSTMENT),
+    *(
+        {"kind": "adjustment", "adjusts": adjusts, "amount_minor": amount}
+        for adjusts in ("charge", "aid", "payment", "refund")
+        for amount in (-1, 1)
+    ),
+    {"kind": "aid", "state": "anticipated"},
+    {"kind": "adjustment", "adjusts": "aid", "state": "anticipated", "amount_minor": -1},
+    {"state": "void", "voided_at": NOW, "voided_by": "bursar"},
+    {"state": "void", "voided_at": NOW, "voided_by": "run", "voided_run": 1, "kind": "aid"},
+]
+
+
+def test_each_named_constraint_has_a_case_that_breaks_it() -> None:
+    assert {case.constraint for case in CASES} == set(named_constraints("registration"))
+
+
+def test_each_case_is_of_the_model_that_its_constraint_is_on() -> None:
+    owners = named_constraints("registration")
+    assert [case for case in CASES if owners[case.constraint] is not case.model] == []
+
+
+@pytest.mark.parametrize("model", RIGHT, ids=lambda model: model.__name__)
+def test_a_row_that_is_right_is_accepted(model: type[models.Model]) -> None:
+    before = model._default_manager.count()
+    insert(model, RIGHT[model]())
+    assert model._default_manager.count() == before + 1
+
+
+def test_each_model_is_tried() -> None:
+    assert set(RIGHT) == set(apps.get_app_config("registration").get_models())
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_insert_that_breaks_a_constraint_is_refused_by_name(case: Case) -> None:
+    row = RIGHT[case.model]() | case.wrong_values()
+    with refused_by(case.constraint):
+        insert(case.model, row)
+
+
+# Of a bill's rows the triggers refuse every update but one; that one is tried below.
+@pytest.mark.parametrize("case", [case for case in CASES if case.model is not LedgerEntry], ids=str)
+def test_an_update_that_breaks_a_constraint_is_refused_by_name(case: Case) -> None:
+    row = insert(case.model, RIGHT[case.model]())
+    with refused_by(case.constraint):
+        case.model._default_manager.filter(pk=row.pk).update(**case.wrong_values())
+
+
+@pytest.mark.parametrize("said", [{}, {"voided_at": NOW}, {"voided_by": "bursar"}])
+def test_an_entry_is_not_voided_without_saying_when_and_who(said: dict[str, Any]) -> None:
+    row = insert(LedgerEntry, RIGHT[LedgerEntry]())
+    with refused_by("ledger_entry_void_says_when_and_who"):
+        LedgerEntry.objects.filter(pk=row.pk).update(state="void", **said)
+
+
+@pytest.mark.parametrize("given", RIGHT_ENTRIES, ids=str)
+def test_every_kind_and_state_of_entry_that_the_office_needs_is_accepted(given: dict[str, Any]) -> None:
+    row = insert(LedgerEntry, RIGHT[LedgerEntry]() | given)
+    assert LedgerEntry.objects.filter(pk=row.pk, **given).exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "choices"),
+    [
+        (Student, "status", StudentStatus),
+        (Student, "residency", TuitionResidency),
+        (Enrollment, "status", EnrollmentStatus),
+    ],
+)
+def test_every_declared_choice_is_accepted(
+    model: type[models.Model], field: str, choices: type[models.TextChoices]
+) -> None:
+    for choice in choices:
+        with rolled_back():
+            row = insert(model, RIGHT[model]() | {field: choice})
+            assert model._default_manager.filter(pk=row.pk, **{field: choice.value}).exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        (model, field.name)
+        for model in RIGHT
+        for field in model._meta.concrete_fields
+        if field.unique and not isinstance(field, models.AutoField)
+    ],
+    ids=lambda part: getattr(part, "__name__", part),
+)
+def test_what_names_a_row_names_no_other(model: type[models.Model], field: str) -> None:
+    row = insert(model, RIGHT[model]())
+    another = resolved(RIGHT[model]() | {field: getattr(row, field)})
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(model, another)
+
+
+def test_a_crn_may_return_in_another_term() -> None:
+    other_term = {"term": Term.objects.get(code="2027SP"), "crn": "10001"}
+    row = insert(Section, RIGHT[Section]() | other_term)
+    assert Section.objects.filter(crn="10001").exclude(pk=row.pk).exists()
+
+
+def test_any_number_of_terms_may_be_not_current() -> None:
+    Term.objects.update(is_current=False)
+    insert(Term, RIGHT[Term]())
+    assert Term.objects.filter(is_current=False).count() == 3
+
+
+def test_a_section_has_no_negative_number_of_seats() -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(Section, RIGHT[Section]() | {"capacity": -1})
+
+
+def test_nothing_that_a_record_rests_on_is_deleted_with_or_from_under_it() -> None:
+    keys = [
+        field
+        for model in RIGHT
+        for field in model._meta.concrete_fields
+        if isinstance(field, models.ForeignKey)
+    ]
+    assert keys
+    assert [str(field) for field in keys if field.remote_field.on_delete is not models.PROTECT] == []
+    with pytest.raises(ProtectedError):
+        Student.objects.filter(number="S0000001").delete()
+
+
+def test_the_database_itself_refuses_an_enrollment_without_a_student() -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        execute("DELETE FROM registration_student WHERE number = %s", "S0000001")
+        connection.check_constraints()
