@@ -202,7 +202,6 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 STATIC_URL = "static/"
-STATIC_ROOT = INSTANCE_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "config" / "static"]
 # Files are served from where the packages hold them: nothing to collect, nothing to forget after an upgrade.
 WHITENOISE_USE_FINDERS = True

@@ -88,6 +88,6 @@ def _letter(alert: Alert) -> str:
     return (
         f"{alert.text}\n\n"
         f"See the run: {settings.BASE_URL}{alert.run.get_absolute_url()}\n\n"
-        "Nothing of this run was applied: bills stand as they did before it. "
-        "This alert closes by itself when the next run succeeds.\n"
+        "Bills stand as they did before this run. "
+        "The alert closes by itself when the next run succeeds.\n"
     )

@@ -74,8 +74,12 @@ def profile_context(request: HttpRequest, student: Student) -> dict[str, Any]:
 class EnrollmentForm(forms.ModelForm[Enrollment]):
     """A student and a section: the rest follows."""
 
-    def validate_constraints(self) -> None:
-        """The operation says whether one may enroll: a row of an earlier, dropped enrollment is no hindrance."""
+    def clean(self) -> dict[str, Any]:
+        """Whoever comes back after dropping takes up the row of then; the operation says whether they may."""
+        chosen: dict[str, Any] = super().clean() or {}
+        row = Enrollment.objects.filter(student=chosen.get("student"), section=chosen.get("section")).first()
+        self.instance = row or self.instance
+        return chosen
 
     class Meta:
         model = Enrollment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib import admin, messages
@@ -31,10 +31,45 @@ from integrations.operations import (
 )
 
 
+class IndentedEncoder(json.JSONEncoder):
+    """JSON that people read and write."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "indent": 2, "ensure_ascii": False})
+
+
+# What the page for a new connection starts with: every part that one needs, to be written over.
+STARTING_DOCUMENT: Final = {
+    "slug": "financial-aid",
+    "name": "Financial aid office",
+    "connector": "rest",
+    "base_url": "https://aid.example.edu/api",
+    "auth": {"type": "bearer", "token": "..."},
+    "schedule": {"every_minutes": 1440},
+    "datasets": {
+        "aid_awards": {
+            "path": "/awards",
+            "records": "data",
+            "pagination": {"type": "page", "page_param": "page", "size_param": "limit", "size": 500},
+            "mapping": {
+                "award_id": "id",
+                "student_number": "student.number",
+                "term_code": "term",
+                "fund_code": "fund.code",
+                "amount": "amount",
+                "status": {"path": "state", "lookup": {"PAID": "disbursed"}},
+            },
+        }
+    },
+}
+
+
 class DocumentForm(forms.ModelForm[Connection]):
     """A new connection is its document, pasted."""
 
     document = forms.JSONField(
+        initial=STARTING_DOCUMENT,
+        encoder=IndentedEncoder,
         widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "class": "code"}),
         help_text="The connection document as JSON: docs/connections.md describes every field.",
     )
@@ -102,6 +137,10 @@ class ConnectionAdmin(AuditedAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Nothing goes with an archived connection: what Django would list here all stays."""
+        return [], {}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         archive_connection(obj)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import redis
 from celery import current_app
 from django.conf import settings
 from kombu.exceptions import OperationalError
@@ -79,19 +80,9 @@ def worker(port: int) -> Child:
     node = f"worker-{port}@{socket.gethostname()}"
     return Child(
         "worker",
-        _python(
-            *(
-                "-m",
-                "celery",
-                "-A",
-                "config",
-                "worker",
-                "--hostname",
-                node,
-                "--concurrency",
-                WORKER_PROCESSES,
-            ),
-            *("--loglevel", "INFO", "--include", _HOOKS, "--without-gossip", "--without-mingle"),
+        _celery(
+            *("worker", "--hostname", node, "--concurrency", WORKER_PROCESSES, "--loglevel", "INFO"),
+            *("--include", _HOOKS, "--without-gossip", "--without-mingle"),
         ),
         partial(celery_answers, node),
     )
@@ -101,20 +92,22 @@ def beat(port: int) -> Child:
     node = f"beat-{port}@{socket.gethostname()}"
     return Child(
         "beat",
-        _python("-m", "celery", "-A", "config", "beat", "--enable-remote-control", "--hostname", node),
+        _celery("beat", "--enable-remote-control", "--hostname", node),
         partial(celery_answers, node),
     )
 
 
-def http_status(port: int, path: str, host: str = "") -> int | None:
+def http_status(port: int, path: str, host: str | None = None) -> int | None:
     """Return the status that a server of this machine answers with; None when it does not answer.
 
     Not by `requests`: that would ask the proxy that the environment may name.
     """
     connection = http.client.HTTPConnection(HOST, port, timeout=HTTP_SECONDS)
     try:
-        connection.request("GET", path, headers={"Host": host} if host else {})
-        return connection.getresponse().status
+        connection.request("GET", path, headers={"Host": host or f"{HOST}:{port}", "Connection": "close"})
+        response = connection.getresponse()
+        response.read()  # to the end: a server that is cut off complains in its log
+        return response.status
     except (OSError, http.client.HTTPException):
         return None
     finally:
@@ -128,8 +121,12 @@ def celery_answers(node: str) -> bool:
             return bool(
                 current_app.control.ping(destination=[node], timeout=PING_SECONDS, connection=connection)
             )
-    except (OperationalError, OSError):
+    except (OperationalError, redis.RedisError, OSError):
         return False
+
+
+def _celery(*arguments: str | int) -> list[str]:
+    return _python("-m", "celery", "-A", "config", *arguments)
 
 
 def _python(*arguments: str | int | Path) -> list[str]:

@@ -143,7 +143,9 @@ class Supervisor:
 
     def _failure(self, running: _Running, what: str) -> str:
         log = self.log_of(running.child.name)
-        words = last_words(log)
+        # Whom a signal ended had no time to say why: its last line is about something else.
+        was_killed = (running.process.returncode or 0) < 0
+        words = "" if was_killed else last_words(log)
         reason = f": {words}" if words else ""
         return f"{running.child.name} {what}{reason} (log: {log})"
 

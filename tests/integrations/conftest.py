@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -10,13 +10,20 @@ from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunTrigger
 from integrations.operations import request_run, save_connection
 from integrations.sync.runner import execute_run
-from registration.models import Student, Term
+from registration.models import LedgerEntry, Student, Term
 from tests.integrations.feed import Feed
 from tests.university import make_students, make_terms
 
 
 class Sync(Protocol):
     def __call__(self, *, dry_run: bool = False) -> SyncRun: ...
+
+
+# Loads the feed's document, with these parts changed.
+Load = Callable[..., Connection]
+Balance = Callable[[int], int]
+# The entries of a student, oldest first: kind, state, minor units.
+Ledger = Callable[[int], list[tuple[str, str, int]]]
 
 
 @pytest.fixture
@@ -41,26 +48,50 @@ def connection(students: list[Student], feed: Feed) -> Connection:
 
 
 @pytest.fixture
+def load(connection: Connection, feed: Feed) -> Load:
+    def with_changes(**changes: Any) -> Connection:
+        return save_connection(feed.document(**changes))[0]
+
+    return with_changes
+
+
+@pytest.fixture
 def stream(connection: Connection) -> Stream:
     return connection.streams.get()
 
 
+def sync_stream(stream: Stream, *, dry_run: bool = False) -> SyncRun:
+    """Run the whole road once, here and now."""
+    fresh = Stream.objects.select_related("connection").get(pk=stream.pk)
+    return execute_run(request_run(fresh, RunTrigger.COMMAND, dry_run=dry_run).pk)
+
+
 @pytest.fixture
 def sync(stream: Stream) -> Sync:
-    """Run the whole road once, here and now."""
+    """Sync the feed once, here and now."""
 
     def run(*, dry_run: bool = False) -> SyncRun:
-        fresh = Stream.objects.select_related("connection").get(pk=stream.pk)
-        return execute_run(request_run(fresh, RunTrigger.COMMAND, dry_run=dry_run).pk)
+        return sync_stream(stream, dry_run=dry_run)
 
     return run
 
 
 @pytest.fixture
-def balance() -> Callable[[int], int]:
+def balance() -> Balance:
     """The balance of the student of this number, in cents."""
 
     def of(number: int) -> int:
         return Student.objects.get(number=f"S{number:07d}").billing_account.totals().balance
+
+    return of
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """The entries of the student of this number, oldest first: kind, state, minor units."""
+
+    def of(number: int) -> list[tuple[str, str, int]]:
+        entries = LedgerEntry.objects.filter(account__student__number=f"S{number:07d}").order_by("id")
+        return list(entries.values_list("kind", "state", "amount_minor"))
 
     return of

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +32,11 @@ def award(number: int = 1, **changes: Any) -> dict[str, Any]:
     }
 
 
+def fund(kind: str | None, *, code: str = "FUND") -> dict[str, Any]:
+    """A fund of a type, as an award of the feed names it."""
+    return {"code": code, "name": f"The {code} fund", "type": kind}
+
+
 MAPPING = {
     "award_id": "id",
     "disbursement_number": "disbursement",
@@ -41,17 +50,24 @@ MAPPING = {
     "disbursed_on": "paid_on",
     "updated_at": "updated_at",
 }
+BEARER = ("Authorization", f"Bearer {TOKEN}")
 
 
 @dataclass
 class Feed:
-    """Serves `awards` in numbered pages at /awards; `raw` is served instead, byte for byte, where it is set."""
+    """Serves `awards` at /awards, cut into pages that can be asked for in every way: by number, cursor or address.
+
+    `raw` is served instead, byte for byte, where it is set; `answer` answers instead of all this. `header` is what
+    a request has to carry, where anything.
+    """
 
     server: HTTPServer
     awards: list[Any] = field(default_factory=list)
     raw: bytes | None = None
     status: int = 200
     page_size: int = 100
+    header: tuple[str, str] | None = BEARER
+    answer: Callable[[Request], Response] | None = None
     requests: list[Request] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -61,16 +77,34 @@ class Feed:
     def base_url(self) -> str:
         return self.server.url_for("").rstrip("/")
 
+    def write(self, *records: str) -> None:
+        """Serve these records as they are written: JSON that Python's own encoder would not make."""
+        self.raw = f'{{"data": [{", ".join(records)}]}}'.encode()
+
     def _answer(self, request: Request) -> Response:
         self.requests.append(request)
-        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if self.answer is not None:
+            return self.answer(request)
+        if self.header and request.headers.get(self.header[0]) != self.header[1]:
             return Response('{"error": "unauthorized"}', status=401)
         if self.raw is not None:
-            return Response(self.raw, status=self.status, content_type="application/json")
-        start = (int(request.args.get("page", 1)) - 1) * self.page_size
-        page = self.awards[start : start + self.page_size]
-        body = json.dumps({"data": page, "total": len(self.awards)})
-        return Response(body, status=self.status, content_type="application/json")
+            # The first page; whoever asks for another gets none, in the words of any pagination.
+            body = self.raw if request.args.get("page", "1") == "1" else b'{"data": []}'
+            return Response(body, status=self.status, content_type="application/json")
+        return Response(json.dumps(self.page(request)), status=self.status, content_type="application/json")
+
+    def page(self, request: Request) -> dict[str, Any]:
+        """The page that a request asks for."""
+        number = int(request.args.get("page", 1))
+        start = int(request.args.get("cursor", (number - 1) * self.page_size))
+        end = start + self.page_size
+        has_more = end < len(self.awards)
+        return {
+            "data": self.awards[start:end],
+            "total": len(self.awards),
+            "cursor": str(end) if has_more else None,
+            "next": f"{request.base_url}?cursor={end}" if has_more else None,
+        }
 
     def document(self, **changes: Any) -> dict[str, Any]:
         """The connection document for this feed."""
@@ -81,14 +115,69 @@ class Feed:
             "base_url": self.base_url,
             "auth": {"type": "bearer", "token": TOKEN},
             "schedule": {"every_minutes": 1440},
-            "datasets": {
-                "aid_awards": {
-                    "path": "/awards",
-                    "records": "data",
-                    "pagination": {"type": "page", "page_param": "page"},
-                    "mapping": MAPPING,
-                }
-            },
+            "datasets": {"aid_awards": self.dataset()},
             "guards": {"first_load": "apply"},
             **changes,
         }
+
+    @staticmethod
+    def dataset(**changes: Any) -> dict[str, Any]:
+        """The part of the document that says where the awards lie and what they map to."""
+        return {
+            "path": "/awards",
+            "records": "data",
+            "pagination": {"type": "page", "page_param": "page"},
+            "mapping": MAPPING,
+            **changes,
+        }
+
+
+@contextmanager
+def wire(answer: Callable[[socket.socket, threading.Event], None]) -> Iterator[str]:
+    """Listen on a port, yield its address, and let `answer` do with each request's socket what no HTTP library does.
+
+    The event is set when the test is over: whoever waits, waits for it.
+    """
+    is_over = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                caller, _ = listener.accept()
+            except OSError:
+                return
+            with caller:
+                try:
+                    read_request(caller)
+                    answer(caller, is_over)
+                except OSError:
+                    continue  # the caller has hung up, as it should
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        is_over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def read_request(caller: socket.socket) -> bytes:
+    """The head of a request."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        part = caller.recv(4096)
+        if not part:
+            raise ConnectionError("the caller hung up")
+        head += part
+    return head
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port

@@ -247,7 +247,8 @@ def test_a_killed_child_is_started_again(demo: Up, demo_home: Home, port: int) -
         (killed,) = demo.children(name)
         os.kill(killed, signal.SIGKILL)
         eventually(lambda name=name, killed=killed: len(demo.children(name) - {killed}) == 1)  # type: ignore[misc]
-        assert f"matricula: {name} was ended by signal 9 (Killed); it starts again in 1 s" in demo.stderr
+        told = rf"^matricula: {name}\S* was ended by signal 9 \(Killed\); it starts again in 1 s \(log: .*\)$"
+        assert re.search(told, demo.stderr, re.MULTILINE)
     eventually(lambda: is_well(port))
 
 
