@@ -43,7 +43,7 @@ def environment(changes: Mapping[str, str]) -> dict[str, str]:
 
 
 def run(folder: Path, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [folder / "matricula", *arguments],
         env=environment(changes),
         capture_output=True,
@@ -147,7 +147,7 @@ def test_changed_requirements_are_installed(tmp_path: Path, installed: Path) -> 
 def test_of_two_first_starts_at_once_one_installs(tmp_path: Path) -> None:
     folder = clone(tmp_path / "clone")
     both = [
-        subprocess.Popen(  # noqa: S603
+        subprocess.Popen(
             [folder / "matricula", "greet"],
             env=environment({}),
             stdout=subprocess.PIPE,

@@ -8,9 +8,12 @@ then rejected by itself and the rest goes on.
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
+from typing import Any, Final
 
 import orjson
+
+_MAX_DIGITS: Final = 4000
 
 
 class NotJson(ValueError):
@@ -23,9 +26,23 @@ def decode(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(body)
+            return json.loads(body, parse_constant=_NotANumber, parse_float=_float, parse_int=_int)
         except (ValueError, RecursionError):
             raise NotJson from None
+
+
+class _NotANumber(float):
+    """What JSON text calls a number and no amount can be: NaN, an infinity, digits without end. A type of its own,
+    because orjson writes a float that is not finite as null, and a rejected record is kept as it came."""
+
+
+def _float(text: str) -> float:
+    return value if math.isfinite(value := float(text)) else _NotANumber(value)
+
+
+def _int(text: str) -> float:
+    # Python refuses to read integers of more than 4300 digits, by default.
+    return int(text) if len(text) <= _MAX_DIGITS else _NotANumber(text)
 
 
 def encode(record: Any) -> bytes:

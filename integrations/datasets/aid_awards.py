@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from django.conf import settings
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator
 
 from integrations.datasets.base import CanonicalRecord, Dataset, References, Rejected, Rejection, StagedRecord
 from integrations.datasets.text import AsText
@@ -38,11 +38,27 @@ POSTING_STATUSES = frozenset({"accepted", "disbursed"})
 KEY_MARK = "#"
 
 
-class AidAward(CanonicalRecord):
-    """One disbursement of one award, in the words of `docs/datasets.md`."""
+class AwardKey(CanonicalRecord):
+    """What names one disbursement of one award, however the feed writes it: 1, "1" and "01" are one number."""
 
     award_id: Id
     disbursement_number: Annotated[int, Field(ge=0, le=9999)] = 1
+
+    @field_validator("disbursement_number", mode="before")
+    @classmethod
+    def _first_by_default(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("is true or false, where a number is expected")  # noqa: TRY004
+        return 1 if value is None else value
+
+    @property
+    def key(self) -> str:
+        return f"{self.award_id}{KEY_MARK}{self.disbursement_number}"
+
+
+class AidAward(AwardKey):
+    """One disbursement of one award, in the words of `docs/datasets.md`."""
+
     student_number: Code
     term_code: Code
     fund_code: Code
@@ -54,14 +70,10 @@ class AidAward(CanonicalRecord):
     disbursed_on: datetime.date | None = None
     updated_at: datetime.datetime | None = None
 
-    @field_validator("disbursement_number", "currency", mode="before")
+    @field_validator("currency", mode="before")
     @classmethod
-    def _nothing_means_the_default(cls, value: object, info: ValidationInfo) -> object:
-        if value is None:
-            return 1 if info.field_name == "disbursement_number" else settings.CURRENCY
-        if isinstance(value, bool):
-            raise ValueError("is true or false, where a number or a text is expected")  # noqa: TRY004
-        return value
+    def _ours_by_default(cls, value: object) -> object:
+        return settings.CURRENCY if value is None else value
 
     @field_validator("currency")
     @classmethod
@@ -93,11 +105,11 @@ class AidAwards(Dataset):
     Record: ClassVar[type[CanonicalRecord]] = AidAward
 
     def key_of(self, values: dict[str, Any]) -> str:
-        award_id, number = values.get("award_id"), values.get("disbursement_number")
-        number = 1 if number is None else number
-        if isinstance(award_id, bool) or not isinstance(award_id, str | int) or award_id == "":
+        parts = {name: values[name] for name in AwardKey.model_fields if name in values}
+        try:
+            return AwardKey.model_validate(parts).key
+        except ValidationError:
             return ""
-        return f"{award_id}{KEY_MARK}{number}"
 
     def find_references(self, records: Sequence[AidAward]) -> References:
         students = dict(
@@ -137,7 +149,7 @@ class AidAwards(Dataset):
             )
         values = record.model_dump(mode="json")
         return StagedRecord(
-            key=self.key_of(values),
+            key=record.key,
             student_id=student_id,
             amount=record.amount,
             values=values,

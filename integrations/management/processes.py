@@ -107,9 +107,10 @@ def http_status(port: int, path: str, host: str | None = None) -> int | None:
         connection.request("GET", path, headers={"Host": host or f"{HOST}:{port}", "Connection": "close"})
         response = connection.getresponse()
         response.read()  # to the end: a server that is cut off complains in its log
-        return response.status
     except (OSError, http.client.HTTPException):
         return None
+    else:
+        return response.status
     finally:
         connection.close()
 

@@ -31,6 +31,8 @@ _BOOLEANS: Final = {
 _SHOWN_CHARACTERS: Final = 60
 _INTEGER: Final = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
+UNREADABLE: Final = object()
+
 Step = Callable[[Any], Any]
 
 
@@ -171,7 +173,8 @@ class CompiledMapping:
     def apply(self, record: Any) -> dict[str, Any]:
         """Return the canonical values of a record, without what was not found.
 
-        Raises Unmapped when a transform cannot be done; what was read until and after then is kept in it.
+        Raises Unmapped when a transform cannot be done; what was read until and after then is kept in it, with
+        UNREADABLE in place of what could not be: it is there, so no default may stand in for it.
         """
         values: dict[str, Any] = {}
         fault: Rejection | None = None
@@ -183,10 +186,11 @@ class CompiledMapping:
                         value = step(value)
             except NotTransformed as error:
                 fault = fault or Rejection("not_transformed", f"{name}: {error}", name)
-                continue
-            except jmespath.exceptions.JMESPathError as error:
+                value = UNREADABLE
+            except (jmespath.exceptions.JMESPathError, ArithmeticError, TypeError, ValueError) as error:
+                # JMESPath's own functions raise whatever Python does, such as for the ceil() of NaN.
                 fault = fault or Rejection("not_mapped", f"{name}: {str(error).splitlines()[0]}", name)
-                continue
+                value = UNREADABLE
             if value is None:
                 value = default
             if value is not None:

@@ -64,9 +64,11 @@ def _count_read(stream: Stream, extract: Extract, unseen: str, certificate: Cert
 
 
 def _reject_differing_copies(run: SyncRun) -> None:
-    """Reject every copy of a key whose copies say different things: nobody here can know which is right."""
+    """Reject every copy of a key whose copies say different things: nobody here can know which is right. A copy that
+    was rejected by itself says something different, too."""
     differing = f"SELECT key FROM {CHANGE} WHERE run_id = %s GROUP BY key HAVING count(DISTINCT canonical_fingerprint) > 1"
-    _reject_staged(f"run_id = %s AND key IN ({differing})", [run.pk, run.pk])
+    rejected = f"SELECT key FROM {REJECTED} WHERE run_id = %s"
+    _reject_staged(f"run_id = %s AND (key IN ({differing}) OR key IN ({rejected}))", [run.pk] * 3)
 
 
 def _reject_staged(condition: str, params: Sequence[Any]) -> None:

@@ -158,9 +158,7 @@ def test_an_explicit_cancellation_is_carried_out_beside_a_keyless_rejection(
 # --- closed terms -----------------------------------------------------------------------------------------
 
 
-def test_nothing_is_absent_in_a_term_whose_books_are_closed(
-    feed: Feed, sync: Sync, balance: Balance
-) -> None:
+def test_nothing_is_absent_in_a_term_whose_books_are_closed(feed: Feed, sync: Sync, balance: Balance) -> None:
     feed.awards = [award(1, term="2027SP"), award(2)]
     sync()
     Term.objects.filter(code="2027SP").update(is_closed=True)
@@ -231,9 +229,7 @@ def test_differing_copies_are_rejected_though_one_is_the_known_form(
     assert sync().unchanged == 2
 
 
-def test_a_cancelled_copy_beside_a_live_one_cancels_nothing(
-    feed: Feed, sync: Sync, balance: Balance
-) -> None:
+def test_a_cancelled_copy_beside_a_live_one_cancels_nothing(feed: Feed, sync: Sync, balance: Balance) -> None:
     feed.awards = [award(1)]
     sync()
     for awards in (

@@ -221,9 +221,7 @@ def test_the_disbursement_number_is_1_where_the_feed_names_none(
     assert sync().unchanged == 1
 
 
-def test_each_disbursement_of_an_award_is_a_record_of_its_own(
-    feed: Feed, sync: Sync, ledger: Ledger
-) -> None:
+def test_each_disbursement_of_an_award_is_a_record_of_its_own(feed: Feed, sync: Sync, ledger: Ledger) -> None:
     feed.awards = [award(1, disbursement=1), award(1, disbursement=2, amount="60.00")]
     sync()
     feed.awards = [award(1, disbursement=1)]
@@ -276,9 +274,7 @@ def test_aid_posts_though_the_student_is_enrolled_in_nothing(feed: Feed, sync: S
 
 
 @pytest.mark.parametrize("status", ["leave", "withdrawn", "graduated"])
-def test_aid_posts_whatever_the_student_is_doing(
-    feed: Feed, sync: Sync, ledger: Ledger, status: str
-) -> None:
+def test_aid_posts_whatever_the_student_is_doing(feed: Feed, sync: Sync, ledger: Ledger, status: str) -> None:
     Student.objects.filter(number="S0000001").update(status=status)
     feed.awards = [award(1)]
     sync()
@@ -393,7 +389,10 @@ def test_every_way_to_sign_a_request_is_sent_as_declared(feed: Feed, load: Load,
         ({"type": "api_key", "key": "k-1"}, ("X-API-Key", "k-1")),
         ({"type": "api_key", "key": "k-2", "name": "X-Key"}, ("X-Key", "k-2")),
         # "ädmin:p:äss" in UTF-8 and base64 (RFC 7617).
-        ({"type": "basic", "username": "ädmin", "password": "p:äss"}, ("Authorization", "Basic w6RkbWluOnA6w6Rzcw==")),
+        (
+            {"type": "basic", "username": "ädmin", "password": "p:äss"},
+            ("Authorization", "Basic w6RkbWluOnA6w6Rzcw=="),
+        ),
         ({"type": "none"}, None),
     ]
     for auth, header in ways:
@@ -403,9 +402,7 @@ def test_every_way_to_sign_a_request_is_sent_as_declared(feed: Feed, load: Load,
     assert "Authorization" not in feed.requests[-1].headers
 
 
-def test_an_api_key_in_the_query_is_sent_there_and_nowhere_else(
-    feed: Feed, load: Load, sync: Sync
-) -> None:
+def test_an_api_key_in_the_query_is_sent_there_and_nowhere_else(feed: Feed, load: Load, sync: Sync) -> None:
     load(auth={"type": "api_key", "key": "k&y=1", "in": "query", "name": "key"})
     feed.header = None
     feed.awards = [award(1)]

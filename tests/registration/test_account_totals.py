@@ -35,7 +35,9 @@ class Line:
 amounts = st.integers(1, MAX_MINOR)
 signed = amounts | amounts.map(lambda amount: -amount)
 lines = st.one_of(
-    st.builds(Line, st.sampled_from(["charge", "payment", "refund"]), amounts, st.sampled_from(["posted", "void"])),
+    st.builds(
+        Line, st.sampled_from(["charge", "payment", "refund"]), amounts, st.sampled_from(["posted", "void"])
+    ),
     st.builds(Line, st.just("aid"), amounts, st.sampled_from(["anticipated", "posted", "void"])),
     st.builds(
         Line,
@@ -157,7 +159,7 @@ def test_an_account_counts_only_its_own_entries(account: BillingAccount) -> None
     assert (account.totals().balance, other.totals().balance) == (100, 900)
 
 
-def test_totals_are_written_in_the_digits_of_the_account_s_currency() -> None:
+def test_totals_are_written_in_the_digits_of_the_currency() -> None:
     totals = AccountTotals(currency="JPY", charges=54_000)
     assert totals.as_decimal_texts()["balance"] == "54000"
     assert totals.as_displayed()["charges"] == "54,000 JPY"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from registration.money import (
@@ -26,6 +26,7 @@ currencies = st.sampled_from(["USD", "EUR", "JPY", "KWD", "CLF", "XYZ"])
 minors = st.integers(-MAX_MINOR, MAX_MINOR)
 
 
+@settings(deadline=None)
 @given(minors, currencies)
 @example(-1, "USD")
 @example(0, "JPY")
@@ -38,12 +39,14 @@ def test_minor_units_survive_every_form_that_they_are_written_in(minor: int, cur
     assert -amount.as_tuple().exponent == minor_digits(currency)  # type: ignore[operator]
 
 
+@settings(deadline=None)
 @given(minors)
 def test_a_float_is_read_by_its_shortest_form_and_so_as_what_the_sender_wrote(minor: int) -> None:
     sent = float(decimal_text(minor, "USD"))
     assert to_minor(sent, "USD") == minor
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9))
 @example(100.1)
 @example(0.1 + 0.2)
@@ -57,6 +60,7 @@ def test_a_float_is_exactly_its_shortest_form_or_refused(value: float) -> None:
         assert Decimal(minor) == Decimal(repr(value)) * 100
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**9), st.text("0123456789", min_size=3, max_size=34))
 @example(1, "0" * 34 + "1")
 @example(100_000, "0" * 30 + "1")
@@ -106,7 +110,22 @@ def test_an_amount_is_read_in_its_currency(value: object, currency: str, minor: 
     "value",
     [
         *("", " ", "abc", "1,234.50", "1.234,50", "1 234", " 1", "1 ", "1\n", "$1", "1 USD", "1_000", "(5)"),
-        *("1e3", "1E3", "1e-2", "0x10", ".5", "5.", "-", "+", "--1", "+-1", "1.2.3", "\uff11", "\u0661", "1\x00"),
+        *(
+            "1e3",
+            "1E3",
+            "1e-2",
+            "0x10",
+            ".5",
+            "5.",
+            "-",
+            "+",
+            "--1",
+            "+-1",
+            "1.2.3",
+            "\uff11",
+            "\u0661",
+            "1\x00",
+        ),
         *("NaN", "nan", "Infinity", "-Infinity", "inf", "sNaN"),
         *(math.nan, math.inf, -math.inf, 1e22, 1e-7, 5e-324, 1.7976931348623157e308),
         *(Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), Decimal("-Infinity")),
@@ -156,6 +175,7 @@ def test_a_number_that_is_too_long_is_refused_before_it_costs_anything(value: ob
         to_minor(value, "USD")
 
 
+@settings(deadline=None)
 @given(
     st.one_of(
         st.none(),
@@ -201,7 +221,14 @@ def test_an_amount_is_written_plainly_for_programs_and_grouped_for_people(
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(None, "nothing"), (True, "true or false"), ([], "a list"), ({}, "an object"), ("x", "a text"), (1, "a number")],
+    [
+        (None, "nothing"),
+        (True, "true or false"),
+        ([], "a list"),
+        ({}, "an object"),
+        ("x", "a text"),
+        (1, "a number"),
+    ],
 )
 def test_a_refusal_names_what_came_as_a_registrar_would(value: object, words: str) -> None:
     assert type_in_words(value) == words

@@ -51,7 +51,7 @@ def test_the_flag_is_taken_from_one_term_before_another_has_it(fall: Term) -> No
     assert Term.objects.current() == spring
 
 
-def test_the_current_term_s_books_are_not_closed_under_it(fall: Term) -> None:
+def test_the_current_term_is_neither_closed_nor_made_irregular(fall: Term) -> None:
     with refused_by("term_current_is_regular_and_open"):
         Term.objects.filter(pk=fall.pk).update(is_closed=True)
     with refused_by("term_current_is_regular_and_open"):

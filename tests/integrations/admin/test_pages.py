@@ -31,7 +31,9 @@ def test_the_front_page_says_pleasantly_that_nothing_is_needed(administrator: Cl
     assert "Nothing needs you" in text_of(administrator, reverse("admin:index"))
 
 
-def test_a_failure_is_on_the_front_page_with_a_link_to_its_run(administrator: Client, feed: Feed, sync: Sync) -> None:
+def test_a_failure_is_on_the_front_page_with_a_link_to_its_run(
+    administrator: Client, feed: Feed, sync: Sync
+) -> None:
     feed.raw, feed.status = b"down", 503
     run = sync()
     page = administrator.get(reverse("admin:index")).content.decode()
@@ -43,7 +45,9 @@ def test_a_failure_is_on_the_front_page_with_a_link_to_its_run(administrator: Cl
     assert "Nothing needs you" in text_of(administrator, reverse("admin:index"))
 
 
-def test_the_run_page_shows_figures_changes_and_rejections(administrator: Client, feed: Feed, sync: Sync) -> None:
+def test_the_run_page_shows_figures_changes_and_rejections(
+    administrator: Client, feed: Feed, sync: Sync
+) -> None:
     feed.awards = [award(1), award(2)]
     sync()
     feed.awards = [award(1, amount="80.00"), award(3, amount="12,50"), award(99)]
@@ -97,7 +101,9 @@ def test_a_dry_run_is_marked_as_one(administrator: Client, stream: Stream) -> No
     assert SyncRun.objects.get().is_dry_run
 
 
-@pytest.mark.parametrize("name", ["integrations_stream_sync", "integrations_stream_dry_run", "integrations_connection_test"])
+@pytest.mark.parametrize(
+    "name", ["integrations_stream_sync", "integrations_stream_dry_run", "integrations_connection_test"]
+)
 def test_what_starts_something_is_a_post_with_permission(
     name: str, stream: Stream, administrator: Client, advisor: Client, auditor: Client
 ) -> None:
@@ -120,7 +126,9 @@ def test_the_test_button_shows_what_records_map_to_and_stores_nothing(
     assert not SyncRun.objects.exists()
 
 
-def test_the_test_button_says_what_is_wrong(administrator: Client, connection: Connection, feed: Feed) -> None:
+def test_the_test_button_says_what_is_wrong(
+    administrator: Client, connection: Connection, feed: Feed
+) -> None:
     feed.raw, feed.status = b"{}", 403
     response = administrator.post(reverse("admin:integrations_connection_test", args=[connection.pk]))
     assert "does not work yet" in response.content.decode()
@@ -132,7 +140,9 @@ def test_a_connection_is_added_by_its_document_and_its_faults_are_told(
 ) -> None:
     url = reverse("admin:integrations_connection_add")
     assert "aid.example.edu" in administrator.get(url).content.decode()
-    page = administrator.post(url, {"document": json.dumps(feed.document(slug="other", every="day"))}).content.decode()
+    page = administrator.post(
+        url, {"document": json.dumps(feed.document(slug="other", every="day"))}
+    ).content.decode()
     assert "every" in page
     assert not Connection.objects.filter(slug="other").exists()
     page = administrator.post(url, {"document": json.dumps(feed.document())}).content.decode()
@@ -184,7 +194,9 @@ def test_the_profile_says_where_each_aid_entry_came_from(
     assert "Correct this record" not in words
 
 
-def test_an_advisor_sees_no_connection_and_no_run(advisor: Client, connection: Connection, sync: Sync) -> None:
+def test_an_advisor_sees_no_connection_and_no_run(
+    advisor: Client, connection: Connection, sync: Sync
+) -> None:
     run = sync()
     assert "Financial aid office" not in text_of(advisor, reverse("admin:index"))
     urls = [

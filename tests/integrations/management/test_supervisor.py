@@ -82,7 +82,7 @@ class Supervised:
 
     def start(self, children: dict[str, str], **changes: float) -> subprocess.Popen[str]:
         children = {name: code.replace("NAME", name) for name, code in children.items()}
-        self.process = subprocess.Popen(  # noqa: S603
+        self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(self.folder), json.dumps(children), json.dumps(changes)],
             cwd=ROOT,
             stderr=subprocess.PIPE,

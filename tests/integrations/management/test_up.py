@@ -97,7 +97,7 @@ class Up:
         ours = ("BASE_URL", "ADMIN_PASSWORD")
         kept = {name: value for name, value in os.environ.items() if name not in ours}
         with self._stdout.open("w") as out, self._stderr.open("w") as problems:
-            self.process = subprocess.Popen(  # noqa: S603
+            self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "manage.py"), "up", *arguments],
                 env={**kept, **home.servers, "INSTANCE_DIR": str(self.instance), **changes},
                 stdout=out,
