@@ -65,7 +65,8 @@ def _send(alert: Alert) -> bool:
         return False
     try:
         EmailMessage(
-            subject=f"[Matricula] {alert.title}",
+            # A mail's subject is one line, whatever a name holds.
+            subject=" ".join(f"[Matricula] {alert.title}".split()),
             body=_letter(alert),
             to=recipients,
         ).send()

@@ -214,17 +214,25 @@ def request_run(stream: Stream, trigger: RunTrigger, *, dry_run: bool = False) -
     connection = stream.connection
     if not connection.is_usable or not stream.declared:
         raise NotSyncable(f"{connection.name} is switched off: switch it on before you sync it.")
-    try:
-        with transaction.atomic():
-            run = SyncRun.objects.create(
-                stream=stream, trigger=trigger, is_dry_run=dry_run, started_by=audit.current_actor().name
-            )
-    except IntegrityError:
-        raise AlreadyRunning(SyncRun.objects.live().get(stream=stream)) from None
+    run = _queued(stream, trigger, dry_run=dry_run)
     audit.record("sync_run.requested", run, detail={"stream": str(stream), "dry_run": dry_run})
     if trigger != RunTrigger.COMMAND:
         transaction.on_commit(lambda: ring(run.pk))
     return run
+
+
+def _queued(stream: Stream, trigger: RunTrigger, *, dry_run: bool) -> SyncRun:
+    """Insert the run: the constraint, not a look beforehand, decides whether there may be another."""
+    while True:
+        try:
+            with transaction.atomic():
+                return SyncRun.objects.create(
+                    stream=stream, trigger=trigger, is_dry_run=dry_run, started_by=audit.current_actor().name
+                )
+        except IntegrityError:
+            # One that has ended since then is no hindrance any more.
+            if live := SyncRun.objects.live().filter(stream=stream).first():
+                raise AlreadyRunning(live) from None
 
 
 def ring(run_id: int) -> None:

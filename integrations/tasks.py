@@ -20,8 +20,10 @@ UNANSWERED = datetime.timedelta(seconds=20)
 @shared_task
 def run_sync(run_id: int) -> None:
     """Take a queued run to its end."""
-    requested_by = SyncRun.objects.values_list("started_by", flat=True).get(pk=run_id)
-    with acting(Actor(kind="worker", name=requested_by)):
+    run = SyncRun.objects.filter(pk=run_id).first()
+    if run is None:
+        return  # rung for before a backup was restored
+    with acting(Actor(kind="worker", name=run.started_by)):
         execute_run(run_id)
         alerts.send_alerts()
 

@@ -162,6 +162,7 @@ def _make_sections(fall: Term, spring: Term, students: int) -> list[Section]:
     courses = list(Course.objects.order_by("code"))
     # Filled to three quarters at most, so that every section, the first among them, has free seats.
     count = max(len(courses), students * _SECTIONS_A_STUDENT * 4 // (_SECTION_SEATS * 3) + 1)
+    count += -count % len(courses)  # of every course as many, so that nobody gets two sections of one
     sections = [
         Section(
             term=fall if place < count else spring,

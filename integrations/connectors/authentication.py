@@ -10,6 +10,11 @@ from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from integrations.models import Connection
+from integrations.transports.errors import TransportError
+
+
+class NoCredentials(TransportError):
+    advice = "Enter the connection's credentials: a change of its address takes away those of the earlier one."
 
 
 class _Header(AuthBase):
@@ -63,8 +68,12 @@ _STRATEGIES: Final[dict[str, Callable[[Mapping[str, Any]], AuthBase | None]]] = 
 
 
 def authentication_of(connection: Connection) -> AuthBase | None:
-    """Return how this connection's requests are signed."""
-    return _STRATEGIES[connection.auth_type](connection.secrets.get("auth", {}))
+    """Return how this connection's requests are signed. Raises NoCredentials where nobody has entered any."""
+    strategy = _STRATEGIES[connection.auth_type]
+    try:
+        return strategy(connection.secrets.get("auth", {}))
+    except KeyError:
+        raise NoCredentials("the connection has no credentials") from None
 
 
 def secret_parameter_names(connection: Connection) -> frozenset[str]:

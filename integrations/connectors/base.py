@@ -76,16 +76,17 @@ class Connector(ABC):
         """
         if stream.dataset not in self.datasets:
             raise Unsupported(self.label, "pull", stream.dataset)
-        with HttpTransport(Timeouts(**self.connection.timeouts)) as transport:
+        with HttpTransport(Timeouts.of(self.connection.timeouts)) as transport:
             yield from self._pages(transport, stream)
 
     def _pages(self, transport: HttpTransport, stream: Stream) -> Iterator[Page]:
-        token, seen_tokens, last_digest, read = "", set[str](), b"", 0
+        token, seen_tokens, last_page, read = "", set[str](), Page(0, b"", [], ""), 0
         for number in range(1, MAX_PAGES + 1):
             body = transport.exchange(self.request_page(stream, token)).body
             answer = self.read_page(stream, token, _decoded(body), read)
             digest = xxhash.xxh3_128_digest(body)
-            if answer.records and digest == last_digest:
+            # Its records are compared too: an answer may differ by the moment that it says it was made.
+            if answer.records and (digest == last_page.digest or answer.records == last_page.records):
                 raise NotUnderstood(
                     f"page {number} is the same as the page before it",
                     advice="The other system does not follow the paging that the connection describes: check it.",
@@ -93,12 +94,13 @@ class Connector(ABC):
             if answer.next and answer.next in seen_tokens:
                 raise NotUnderstood(f"page {number} leads back to a page that was read already")
             read += len(answer.records)
-            yield Page(number, digest, answer.records, answer.next)
+            last_page = Page(number, digest, answer.records, answer.next)
+            yield last_page
             if not answer.next:
                 _check_announced(answer.announced, read)
                 return
             seen_tokens.add(answer.next)
-            token, last_digest = answer.next, digest
+            token = answer.next
         raise NotUnderstood(f"the feed has more than {MAX_PAGES:,} pages")
 
     @abstractmethod

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import orjson
 
+from integrations.transports.errors import NotUnderstood
+
 _MAX_DIGITS: Final = 4000
 
 
@@ -46,8 +48,14 @@ def _int(text: str) -> float:
 
 
 def encode(record: Any) -> bytes:
-    """Return a record as bytes that are the same whenever the record is: keys sorted, no spaces."""
+    """Return a record as bytes that are the same whenever the record is: keys sorted, no spaces.
+
+    Raises NotUnderstood for nesting that no writer here can follow.
+    """
     try:
         return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # broken surrogates, integers beyond 64 bits, nesting beyond orjson's limit
-        return json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
+        try:
+            return json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
+        except RecursionError:
+            raise NotUnderstood("a record is nested deeper than any record is") from None

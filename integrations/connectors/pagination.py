@@ -108,7 +108,7 @@ class Cursor(_Paged):
         cursor = jmespath.search(self.cursor, body)
         if cursor is None or cursor == "" or cursor is False:
             return ""
-        if not isinstance(cursor, str | int):
+        if isinstance(cursor, bool) or not isinstance(cursor, str | int):
             raise NotUnderstood(f"the answer's cursor at {self.cursor!r} is neither a text nor a number")
         return str(cursor)
 

@@ -65,15 +65,21 @@ class RestConnector(Connector):
             raise NotUnderstood(f"the answer has no list of records at {endpoint.records!r}")
         following = endpoint.pagination.token_after(token, body, len(records), read + len(records))
         if endpoint.pagination.follows_addresses:
-            following = without_query(
-                following, secret_parameter_names(self.connection) | stream.params.keys()
-            )
+            secret = secret_parameter_names(self.connection) | stream.params.keys()
+            try:
+                following = without_query(following, secret)
+            except ValueError:
+                raise NotUnderstood("what should be the address of the next page is none") from None
         return Answer(records, following, endpoint.pagination.announced(body))
 
     def _address(self, url: str, token: str, stream: Stream) -> str:
         """The next page's address, made whole. It has to stay with the system that our credentials are for."""
         address = urljoin(url, token)
-        if origin_of(address) != self.connection.origin:
+        try:
+            is_ours = origin_of(address) == self.connection.origin
+        except ValueError:  # a port that is none
+            is_ours = False
+        if not is_ours:
             raise NotUnderstood(
                 "the next page lies at another address than the connection's",
                 advice="Our credentials are never sent elsewhere. If the system has moved, change the address.",

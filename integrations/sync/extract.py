@@ -85,6 +85,7 @@ def extract(run: SyncRun, stream: Stream, lease: Lease) -> Extract:
         with transaction.atomic():
             lease.renew()
             _stage_page(run, page, dataset, mapping, result)
+    run.pages, run.read = result.pages, result.read
     return result
 
 

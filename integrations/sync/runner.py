@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import structlog
-from django.db import transaction
-from django.db.models import QuerySet
+from django.db import connection, transaction
 from django.utils import timezone
 
 import audit
@@ -116,16 +115,14 @@ def plan_checksum(run: SyncRun) -> str:
 
 
 @transaction.atomic
-def _fail(run: SyncRun, reason: str, *, technical: str = "", among: QuerySet[SyncRun] | None = None) -> None:
-    """End the run without a trace of its plan, and tell a person. One that is no longer live, or no longer `among`
-    those that were meant, is left as it is."""
-    failed = (
-        (among or SyncRun.objects.live())
-        .filter(pk=run.pk)
-        .update(status=RunStatus.FAILED, finished_at=timezone.now(), reason=reason, technical=technical)
-    )
-    if not failed:
-        return
+def _fail(run: SyncRun, reason: str, *, technical: str = "") -> bool:
+    """End the run without a trace of its plan, and tell a person. One that is no longer live is left as it is.
+    Returns whether it was failed."""
+    failed = SyncRun.objects.live().filter(pk=run.pk)
+    if not failed.update(
+        status=RunStatus.FAILED, finished_at=timezone.now(), reason=reason, technical=technical
+    ):
+        return False
     Change.objects.filter(run=run).delete()
     RunPage.objects.filter(run=run).delete()
     RunLease.objects.filter(run=run).delete()
@@ -133,16 +130,27 @@ def _fail(run: SyncRun, reason: str, *, technical: str = "", among: QuerySet[Syn
     log.error("sync.failed", run=run.pk, stream=str(run.stream), reason=reason)
     audit.record("sync_run.failed", run, reason=reason, detail={"stream": str(run.stream)})
     raise_alert(run)
+    return True
 
 
 def abandon_lapsed_runs() -> int:
     """Fail every run whose holder has been silent for longer than its lease, and return how many."""
-    lapsed = SyncRun.objects.lapsed(timezone.now())
-    runs = list(lapsed.select_related("stream__connection"))
-    for run in runs:
-        reason = f"{_doing(run)} stopped: the process that did it has died or stalled. Nothing was applied. Sync again."
-        _fail(run, reason, among=lapsed)
-    return len(runs)
+    runs = SyncRun.objects.lapsed(timezone.now()).select_related("stream__connection")
+    return sum(_abandon(run) for run in list(runs))
+
+
+@transaction.atomic
+def _abandon(run: SyncRun) -> bool:
+    """Fail one run, unless it is being applied at this moment: whoever applies holds the lease's row. A run that was
+    failed under its hands could be planned anew and applied twice."""
+    skips = connection.features.has_select_for_update_skip_locked
+    lapsed = RunLease.objects.select_for_update(skip_locked=skips).filter(
+        run=run, expires_at__lt=timezone.now()
+    )
+    if not lapsed.exists():
+        return False
+    reason = f"{_doing(run)} stopped: the process that did it has died or stalled. Nothing was applied. Sync again."
+    return _fail(run, reason)
 
 
 def _doing(run: SyncRun) -> str:

@@ -39,6 +39,11 @@ class Timeouts:
     read: float = 30.0
     total: float = 120.0
 
+    @classmethod
+    def of(cls, declared: Mapping[str, float]) -> Timeouts:
+        """The bounds that a connection declares. Its `slow_ms` is no bound: it is for the circuit breaker."""
+        return cls(**{name: declared[name] for name in ("connect", "read", "total") if name in declared})
+
 
 @dataclass(frozen=True)
 class Request:
@@ -96,6 +101,8 @@ class HttpTransport:
                 return Response(answer.status_code, self._read(answer, deadline), answer.headers)
         except TransportError:
             raise
+        except (requests.exceptions.InvalidHeader, UnicodeError):
+            raise _unsendable() from None
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise TimedOut("the other system did not answer in time") from None
         except requests.exceptions.SSLError:
@@ -108,6 +115,8 @@ class HttpTransport:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
             # What these say may quote the URL, and a key may stand in its query.
             raise NotUnderstood("the answer broke off or is not HTTP") from None
+        except ValueError:  # http.client's own check; last, because other families are ValueErrors too
+            raise _unsendable() from None
 
     def _read(self, answer: requests.Response, deadline: float) -> bytes:
         parts: list[bytes] = []
@@ -122,3 +131,11 @@ class HttpTransport:
                 raise TimedOut(f"the answer took longer than {self.timeouts.total:g} seconds")
             parts.append(part)
         return b"".join(parts)
+
+
+def _unsendable() -> NotUnderstood:
+    # What these say would quote the header, which may be a credential.
+    return NotUnderstood(
+        "the request could not be sent: a header has characters that HTTP does not carry",
+        advice="Enter the connection's credentials and headers again, without line breaks or typographic signs.",
+    )

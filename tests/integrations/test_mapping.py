@@ -269,7 +269,7 @@ def test_every_transform_works_on_the_road(feed: Feed, load: Load, sync: Sync) -
     mapping = {
         **MAPPING,
         "award_id": {"path": "id", "transforms": ["trim", "upper"]},
-        "disbursement_number": {"path": "number", "transforms": ["integer"]},
+        "disbursement_number": {"path": "part", "transforms": ["integer"]},
         "amount": {"path": "amount", "transforms": ["decimal"]},
         "status": {
             "path": "paid",
@@ -281,8 +281,8 @@ def test_every_transform_works_on_the_road(feed: Feed, load: Load, sync: Sync) -
     }
     load(datasets={"aid_awards": feed.dataset(mapping=mapping)})
     feed.awards = [
-        award(1, id=" a1 ", number="2.0", amount=" 12.50 ", paid="Y", fund=None),
-        award(2, id="a2", number=None, paid="no"),
+        award(1, id=" a1 ", part="2.0", amount=" 12.50 ", paid="Y", fund=None),
+        award(2, id="a2", part=None, paid="no"),
         award(3, id="a3"),
     ]
     run = sync()
