@@ -1,3 +1,5 @@
+"""The room of everything that crosses the boundary."""
+
 from django.apps import AppConfig
 
 

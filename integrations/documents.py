@@ -5,9 +5,11 @@ Secrets are accepted and never given back. docs/connections.md describes every f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -36,6 +38,24 @@ class DocumentRefused(Exception):
         self.faults = faults
 
 
+def _in_a_header(value: str) -> str:
+    # RFC 9110 section 5.5, in the one encoding that http.client writes.
+    if not all(" " <= character <= "~" or "\xa0" <= character <= "\xff" for character in value):
+        raise ValueError("has a line break or another character that no HTTP header carries")
+    return value
+
+
+def _on_one_line(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("is a text on one line")
+    return value
+
+
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+HeaderText = Annotated[str, AfterValidator(_in_a_header)]
+Secret = Annotated[str, Field(min_length=1), AfterValidator(_in_a_header)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,14 +66,14 @@ class NoAuth(_Part):
 
 class ApiKeyAuth(_Part):
     type: Literal["api_key"]
-    key: str | None = None
-    name: str = "X-API-Key"
+    key: Secret | None = None
+    name: HeaderName = "X-API-Key"
     place: Literal["header", "query"] = Field(default="header", alias="in")
 
 
 class BearerAuth(_Part):
     type: Literal["bearer"]
-    token: str | None = None
+    token: Secret | None = None
 
 
 class BasicAuth(_Part):
@@ -66,7 +86,7 @@ Auth = Annotated[NoAuth | ApiKeyAuth | BearerAuth | BasicAuth, Field(discriminat
 
 
 class Interval(_Part):
-    every_minutes: int = Field(default=MINUTES_OF_A_DAY, ge=MIN_INTERVAL_MINUTES)
+    every_minutes: int = Field(default=MINUTES_OF_A_DAY, ge=MIN_INTERVAL_MINUTES, le=365 * MINUTES_OF_A_DAY)
 
 
 class Manual(_Part):
@@ -111,11 +131,11 @@ class DatasetDocument(_Part):
 
 class ConnectionDocument(_Part):
     slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
-    name: Annotated[str, Field(min_length=1, max_length=120)]
+    name: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_on_one_line)]
     connector: str = "rest"
     enabled: bool = True
     base_url: Annotated[str, Field(max_length=500)]
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[HeaderName, HeaderText] = Field(default_factory=dict)
     auth: Auth = Field(default_factory=NoAuth)
     schedule: Interval | Manual = Field(default_factory=Interval)
     datasets: dict[str, DatasetDocument] = Field(default_factory=dict)
@@ -145,7 +165,10 @@ class ConnectionDocument(_Part):
             raise ValueError(
                 f"connector: there is no {self.connector!r}; there are {', '.join(sorted(CONNECTORS))}"
             )
-        connector.Settings.model_validate(self.settings)
+        try:
+            connector.Settings.model_validate(self.settings)
+        except ValidationError as error:
+            raise ValueError(f"settings.{_fault(error.errors(include_input=False)[0])}") from None
         for name, declared in self.datasets.items():
             if name not in connector.datasets:
                 known = ", ".join(sorted(connector.datasets))
@@ -185,6 +208,8 @@ def parse_document(content: object) -> ConnectionDocument:
     """Return the document that `content` (decoded JSON) is. Raises DocumentRefused with every fault in words."""
     if not isinstance(content, dict):
         raise DocumentRefused(["A connection document is a JSON object."])
+    if unstorable := list(_unstorable(content, "")):
+        raise DocumentRefused(unstorable)
     try:
         return ConnectionDocument.model_validate(_modernised(content))
     except ValidationError as error:
@@ -193,13 +218,24 @@ def parse_document(content: object) -> ConnectionDocument:
         ) from None
 
 
+def _unstorable(value: object, place: str) -> Iterator[str]:
+    """A fault for each text that no database takes, wherever it stands: NUL characters and broken Unicode."""
+    if isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        yield f"{place}: has a NUL character or broken Unicode in it"
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in items:
+        inner = f"{place}.{name}" if place else str(name)
+        yield from _unstorable(str(name), inner)
+        yield from _unstorable(part, inner)
+
+
 def _modernised(content: dict[str, Any]) -> dict[str, Any]:
     """The same document in today's names."""
     document = {_OLDER_NAMES.get(name, name): value for name, value in content.items()}
     kind, key = document.pop("authType", None), document.pop("apiKey", None)
     if kind is not None or key is not None:
         kind = _OLDER_AUTH.get(str(kind), kind) or "api_key"
-        secret = {"bearer": "token", "api_key": "key"}.get(kind)
+        secret = {"bearer": "token", "api_key": "key"}.get(str(kind))
         document.setdefault("auth", {"type": kind, **({secret: key} if secret and key is not None else {})})
     if "syncInterval" in document:
         document.setdefault("schedule", {"every_minutes": document.pop("syncInterval")})

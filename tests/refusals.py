@@ -98,8 +98,8 @@ def _unique_over(columns: list[str]) -> str:
     for model in apps.get_models():
         for constraint in model._meta.constraints:
             if isinstance(constraint, models.UniqueConstraint) and constraint.fields:
-                fields = [model._meta.get_field(name) for name in constraint.fields]
-                if columns == [f"{model._meta.db_table}.{field.column}" for field in fields]:
+                of = {field.name: field.column for field in model._meta.concrete_fields}
+                if columns == [f"{model._meta.db_table}.{of[name]}" for name in constraint.fields]:
                     return constraint.name
     return f"unnamed constraint over {columns}"
 
@@ -145,7 +145,7 @@ def execute(sql: str, *params: Any) -> int:
     """Run one statement past the ORM, as somebody at a SQL prompt would, and return how many rows it met."""
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def copy_over_itself(table: str) -> str:

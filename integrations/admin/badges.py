@@ -16,6 +16,7 @@ _TONES: Final = {
     RunStatus.APPLIED: "good",
     RunStatus.PREVIEWED: "muted",
     RunStatus.HELD: "warn",
+    RunStatus.APPROVED: "good",
     RunStatus.FAILED: "bad",
     RunStatus.CANCELLED: "muted",
     RunStatus.SUPERSEDED: "muted",

@@ -96,7 +96,7 @@ class SettingsForm(forms.ModelForm[Connection]):
 
     class Meta:
         model = Connection
-        fields = ("name", "enabled", "every_minutes")
+        fields = ("name", "enabled", "every_minutes", "four_eyes")
 
 
 @admin.register(Connection)
@@ -124,7 +124,9 @@ class ConnectionAdmin(AuditedAdmin):
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fieldsets(self, request: Any, obj: Any = None) -> Any:
-        return [(None, {"fields": ["name", "enabled", "every_minutes"] if obj else ["document"]})]
+        return [
+            (None, {"fields": ["name", "enabled", "every_minutes", "four_eyes"] if obj else ["document"]})
+        ]
 
     def save_form(self, request: Any, form: Any, change: Any) -> Any:
         """A new connection is made from its document; its name, schedule and streams come with it."""
@@ -136,6 +138,7 @@ class ConnectionAdmin(AuditedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change:
+            obj.changed_by = request.user.get_username()
             super().save_model(request, obj, form, change)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count, Q, Sum
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+    QueryDict,
+)
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from audit.admin import ReadOnlyAdmin
 from integrations.admin.badges import run_badge
+from integrations.decisions import Undecided, approve_run, cancel_run, refuse_run
 from integrations.models import RejectedRecord, SyncRun
 from integrations.models.plan import ChangeAction
+from integrations.models.run import RunStatus
 from integrations.sync.certificate import shown_sums
+from integrations.sync.guards import with_movement
 
 CHANGES_A_PAGE = 50
 REJECTIONS_SHOWN = 50
@@ -62,6 +78,31 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def duration(self, run: SyncRun) -> str:
         return f"{run.seconds:.1f}"
 
+    def get_urls(self) -> list[URLPattern]:
+        decide = self.admin_site.admin_view(self.decide)
+        return [
+            path("<int:pk>/decide/<str:decision>/", decide, name="integrations_syncrun_decide"),
+            *super().get_urls(),
+        ]
+
+    def decide(self, request: HttpRequest, pk: int, decision: str) -> HttpResponse:
+        """Take a decision about a run: a permission, one operation, a message."""
+        if decision not in DECISIONS:
+            raise Http404
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not request.user.has_perm("integrations.decide_syncrun"):
+            raise PermissionDenied
+        run = get_object_or_404(SyncRun, pk=pk)
+        try:
+            shown, message = DECISIONS[decision](run, request.POST)
+        except Undecided as error:
+            messages.error(request, str(error))
+            shown = run
+        else:
+            messages.success(request, message)
+        return HttpResponseRedirect(shown.get_absolute_url())
+
     def change_view(
         self,
         request: HttpRequest,
@@ -74,12 +115,44 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
 
+def _approve(run: SyncRun, form: QueryDict, *, withhold: bool = False) -> tuple[SyncRun, str]:
+    follower = approve_run(
+        run, checksum=form.get("checksum", ""), reason=form.get("reason", ""), withhold=withhold
+    )
+    return follower, f"Approved. Run {follower.pk} carries it out."
+
+
+def _refuse(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
+    refuse_run(run, reason=form.get("reason", ""))
+    return run, "Refused. Nothing of this plan is applied."
+
+
+def _cancel(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
+    cancel_run(run, reason=form.get("reason", ""))
+    return run, "Cancelled. Nothing of this run is applied."
+
+
+# The buttons of a run page: each takes a decision, and says which run to show and what came of it.
+DECISIONS: Final[dict[str, Callable[[SyncRun, QueryDict], tuple[SyncRun, str]]]] = {
+    "approve": _approve,
+    "withhold": partial(_approve, withhold=True),
+    "refuse": _refuse,
+    "cancel": _cancel,
+}
+
+
 def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
     """What the run page shows: the figures, the changes of one page, and the first rejections."""
-    action = request.GET.get("action", "")
+    action, sought = request.GET.get("action", ""), request.GET.get("q", "").strip()
     changes = run.changes.effective().select_related("student")
     if action in ChangeAction.values:
         changes = changes.filter(action=action)
+    if sought:
+        changes = changes.filter(_about(sought))
+    is_plan = run.status in (RunStatus.HELD, RunStatus.PREVIEWED)
+    if is_plan:
+        # Somebody signs for these: what moves most money comes first.
+        changes = with_movement(changes).order_by("-moved", "id")
     # Named by what they are, so that a page far in is one query by its offset, not a count of the table.
     page = Paginator(changes, CHANGES_A_PAGE).get_page(request.GET.get("page"))
     return {
@@ -89,6 +162,14 @@ def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         "tiles": [(label, getattr(run, name), shown_sums(run).get(name, "")) for name, label in TILES],
         "changes": page,
         "chosen_action": action,
+        "sought": sought,
+        "is_plan": is_plan,
+        "people": run.changes.effective().aggregate(people=Count("student_id", distinct=True))["people"],
+        "movement": with_movement(run.changes.effective()).aggregate(total=Sum("moved"))["total"]
+        if is_plan
+        else None,
+        "may_decide": request.user.has_perm("integrations.decide_syncrun"),
+        "follower": run.carried_out_by.first(),
         "actions": [
             ("", "All"),
             *((value, label) for value, label in ChangeAction.choices if value != ChangeAction.SAME),
@@ -97,6 +178,16 @@ def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         "may_see_raw": request.user.has_perm("integrations.view_rejectedrecord"),
         "may_see_students": request.user.has_perm("registration.view_student"),
     }
+
+
+def _about(sought: str) -> Q:
+    """The changes that somebody looks for: by record, or by the student's number or name."""
+    return (
+        Q(key__icontains=sought)
+        | Q(student__number__iexact=sought)
+        | Q(student__family_name__icontains=sought)
+        | Q(student__given_name__icontains=sought)
+    )
 
 
 @admin.register(RejectedRecord)

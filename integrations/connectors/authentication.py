@@ -14,7 +14,9 @@ from integrations.transports.errors import TransportError
 
 
 class NoCredentials(TransportError):
-    advice = "Enter the connection's credentials: a change of its address takes away those of the earlier one."
+    advice = (
+        "Enter the connection's credentials: a change of its address takes away those of the earlier one."
+    )
 
 
 class _Header(AuthBase):

@@ -159,14 +159,15 @@ class AidAwards(Dataset):
             posts=record.is_posting,
         )
 
-    def land(self, run: SyncRun) -> None:
+    def land(self, run: SyncRun) -> int:
         """Void what was modified, cancelled or has gone; post what is new and what took its place."""
-        apply_run_to_ledger(
+        _, posted = apply_run_to_ledger(
             run.pk,
             voiding=_entries_to_void(run),
             posting=_entries_to_post(run),
             reason=f"Financial aid, run {run.pk}",
         )
+        return posted
 
 
 def _entries_to_void(run: SyncRun) -> Selection:

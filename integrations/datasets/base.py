@@ -93,8 +93,9 @@ class Dataset(ABC):
         """Return the record as it goes into the plan. Raises Rejected when what it refers to is not there."""
 
     @abstractmethod
-    def land(self, run: SyncRun) -> None:
-        """Carry the run's plan into registration, as sets, inside the caller's transaction."""
+    def land(self, run: SyncRun) -> int:
+        """Carry the run's plan into registration, as sets, inside the caller's transaction. Returns how many objects
+        were posted: one for each change that was given an id for it, or something was lost on the way."""
 
     def is_in_closed_term(self, record: str) -> str:
         """The SQL condition that the canonical record in the JSON column `record` belongs to a term whose books are

@@ -1,8 +1,9 @@
 """No process of `up` outlives it: when a parent dies without a word, Linux kills its child at once.
 
 That is what a power cut would do, and the database and the leases are made for it. The kernel's mark does not
-pass from parent to child, so each process that forks others marks them too: `up` marks what it starts, the
-Celery worker and gunicorn mark theirs by the hooks below (`--include` and `--config python:` of this module).
+pass from parent to child, so each process that forks marks what it forks: `up` its children, the Celery worker
+its pool (it does so by itself), and gunicorn its workers, by the hook below (`--config python:` of this module).
+Without the hook they notice too, but stay for as long as a request of theirs hangs.
 """
 
 from __future__ import annotations
@@ -13,12 +14,9 @@ import signal
 import sys
 from typing import Any
 
-from celery.signals import worker_process_init
-
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Found before the first fork: the C library must not be looked for between fork and exec.
-_libc = ctypes.CDLL(None, use_errno=True)
-_imported_by = os.getpid()
+_libc = ctypes.CDLL(None)
 
 
 def die_with_parent(parent: int) -> None:
@@ -29,12 +27,6 @@ def die_with_parent(parent: int) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
-
-
-@worker_process_init.connect  # type: ignore[misc,unused-ignore]
-def _die_with_worker(**_: Any) -> None:
-    # Celery imports this module in the worker's main process, which then forks the pool.
-    die_with_parent(_imported_by)
 
 
 def post_fork(arbiter: Any, worker: Any) -> None:

@@ -25,7 +25,7 @@ HTTP_SECONDS = 5
 PING_SECONDS = 1
 # Gunicorn's own patience has to end before the supervisor's does.
 WEB_DRAIN_SECONDS = 20
-_HOOKS = "integrations.management.parent_death"
+_WEB_HOOKS = "python:integrations.management.parent_death"
 
 
 def is_free(port: int) -> bool:
@@ -67,7 +67,7 @@ def web(port: int, base_url: str) -> Child:
     return Child(
         "web",
         _python(
-            *("-m", "gunicorn", "config.wsgi", "--bind", f"{HOST}:{port}", "--config", f"python:{_HOOKS}"),
+            *("-m", "gunicorn", "config.wsgi", "--bind", f"{HOST}:{port}", "--config", _WEB_HOOKS),
             *("--workers", WEB_PROCESSES, "--worker-class", "gthread", "--threads", WEB_THREADS),
             *("--graceful-timeout", WEB_DRAIN_SECONDS, "--no-control-socket"),
         ),
@@ -82,7 +82,7 @@ def worker(port: int) -> Child:
         "worker",
         _celery(
             *("worker", "--hostname", node, "--concurrency", WORKER_PROCESSES, "--loglevel", "INFO"),
-            *("--include", _HOOKS, "--without-gossip", "--without-mingle"),
+            *("--without-gossip", "--without-mingle"),
         ),
         partial(celery_answers, node),
     )

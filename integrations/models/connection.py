@@ -41,6 +41,10 @@ class Connection(models.Model):
     timeouts = models.JSONField(default=dict, blank=True)
     guards = models.JSONField(default=dict, blank=True)
     settings = models.JSONField(default=dict, blank=True)
+    four_eyes = models.BooleanField(
+        default=False, help_text="Whoever edited the connection or started a run may not approve its plan."
+    )
+    changed_by = models.CharField(max_length=150, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -123,6 +127,10 @@ class Stream(models.Model):
 
     def __str__(self) -> str:
         return f"{self.connection.slug}/{self.dataset}"
+
+    @property
+    def is_in_use(self) -> bool:
+        return self.declared and self.connection.is_usable
 
     @property
     def params(self) -> dict[str, str]:

@@ -19,6 +19,7 @@ class RunStatus(models.TextChoices):
     APPLIED = "applied", "Applied"
     PREVIEWED = "previewed", "Previewed"
     HELD = "held", "Held"
+    APPROVED = "approved", "Approved"
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"
     SUPERSEDED = "superseded", "Superseded"
@@ -41,6 +42,7 @@ class RunTrigger(models.TextChoices):
     SCHEDULE = "schedule", "Schedule"
     ADMIN = "admin", "Sync now"
     COMMAND = "command", "Command"
+    APPROVAL = "approval", "Approval"
 
 
 class SyncRunQuerySet(models.QuerySet["SyncRun"]):
@@ -51,6 +53,10 @@ class SyncRunQuerySet(models.QuerySet["SyncRun"]):
     def waiting_since(self, moment: datetime.datetime) -> SyncRunQuerySet:
         """Narrow to queued runs that nobody has taken up since `moment`: their ring was lost."""
         return self.filter(status=RunStatus.QUEUED, requested_at__lt=moment)
+
+    def held(self) -> SyncRunQuerySet:
+        """Narrow to plans that wait for a person."""
+        return self.filter(status=RunStatus.HELD)
 
     def lapsed(self, now: datetime.datetime) -> SyncRunQuerySet:
         """Narrow to running runs whose lease ran out: whoever held them has died or stalled."""
@@ -93,6 +99,17 @@ class SyncRun(models.Model):
     technical = models.TextField(blank=True, help_text="What an engineer needs to know of a failure.")
     plan_checksum = models.CharField(max_length=64, blank=True)
 
+    # Of a held plan: which guards tripped, and what a person decided.
+    trips = models.JSONField(default=list, blank=True)
+    decided_by = models.CharField(max_length=150, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decision_reason = models.TextField(blank=True)
+    # Of a run that carries a decision out: the held plan that is its ceiling, and whether what tripped stays out.
+    carries_out = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="carried_out_by"
+    )
+    withholds_tripped = models.BooleanField(default=False)
+
     objects = SyncRunQuerySet.as_manager()
 
     class Meta:
@@ -133,7 +150,13 @@ class SyncRun(models.Model):
                 name="sync_run_live_records_add_up",
                 condition=~Q(status="applied") | Q(live_after=F("live_before") + F("created") - F("voided")),
             ),
+            models.CheckConstraint(
+                name="sync_run_decision_says_who_when_and_why",
+                condition=~Q(status__in=["approved", "refused"])
+                | (Q(decided_at__isnull=False) & ~Q(decided_by="") & ~Q(decision_reason="")),
+            ),
         ]
+        permissions = [("decide_syncrun", "Can approve, withhold, refuse and cancel runs")]
         indexes = [models.Index(fields=["stream", "-id"], name="sync_run_stream_newest")]
 
     def __str__(self) -> str:

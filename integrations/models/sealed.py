@@ -74,7 +74,7 @@ def unseal(sealed: bytes, bound_to: str) -> Any:
         )
     try:
         return orjson.loads(AESGCM(key).decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], bound_to.encode()))
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # the second for one that was cut before its nonce
         raise SealBroken(
             f"The secrets of {bound_to} do not open with their key: they were changed, or copied from another "
             "row. Enter them again."

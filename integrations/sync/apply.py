@@ -19,19 +19,23 @@ CHANGE, LINK = Change._meta.db_table, SyncLink._meta.db_table
 
 
 class ConnectionChanged(Exception):
-    """The connection was edited while the run was reading: what was read may map to something else now."""
+    """The connection was edited while the run was reading: what was read may not be what is wanted now."""
 
 
 @transaction.atomic
 def apply_plan(run: SyncRun, stream: Stream, lease: Lease, certificate: Certificate) -> None:
     """Carry the plan of `run` into registration and remember what was applied.
 
-    Raises LeaseLost when the run is no longer ours, ConnectionChanged when its mapping was edited meanwhile, and
-    CertificateBroken when what is live afterwards does not add up. After any of them nothing has happened.
+    Raises LeaseLost when the run is no longer ours, ConnectionChanged when its connection was edited meanwhile, and
+    CertificateBroken when what was posted or is live afterwards does not add up. After any of them nothing has
+    happened.
     """
     lease.lock()
-    _check_mapping(stream)
-    DATASETS[stream.dataset].land(run)
+    _check_connection(stream)
+    posting = run.changes.filter(
+        action__in=[ChangeAction.CREATE, ChangeAction.MODIFY], object_id__isnull=False
+    )
+    certificate.check_posted(DATASETS[stream.dataset].land(run), posting.count())
     _remember(run, stream)
     live = stream.links.filter(live=True).aggregate(count=Count("id"), total=Sum("amount"))
     certificate.check_live(live["count"], int(live["total"] or 0))
@@ -48,9 +52,9 @@ def apply_plan(run: SyncRun, stream: Stream, lease: Lease, certificate: Certific
     )
 
 
-def _check_mapping(stream: Stream) -> None:
-    current = Stream.objects.select_for_update(of=("self",)).get(pk=stream.pk)
-    if current.mapping_version != stream.mapping_version:
+def _check_connection(stream: Stream) -> None:
+    current = Stream.objects.select_for_update(of=("self",)).select_related("connection").get(pk=stream.pk)
+    if not current.is_in_use or current.connection.changed_at != stream.connection.changed_at:
         raise ConnectionChanged
 
 

@@ -64,6 +64,8 @@ class Certificate:
 
     counts: Tally = field(default_factory=Tally)
     sums: Tally = field(default_factory=Tally)
+    # Changes that a decision did not cover, and that another plan has to bring up again.
+    beyond_approval: int = 0
 
     def check_read(self) -> None:
         """Raise CertificateBroken unless everything that was read is accounted for."""
@@ -73,6 +75,12 @@ class Certificate:
                     f"Of what was read, not everything is accounted for in {name}: "
                     f"{tally.read} read, {tally.accounted_for} accounted for."
                 )
+
+    @staticmethod
+    def check_posted(posted: int, planned: int) -> None:
+        """Raise CertificateBroken unless everything that was to be posted was: a term may have changed its code."""
+        if posted != planned:
+            raise CertificateBroken(f"What was posted does not add up: {planned} planned, {posted} posted.")
 
     def check_live(self, live: int, amount: int) -> None:
         """Raise CertificateBroken unless what is live now is what it should be."""

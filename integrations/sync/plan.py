@@ -18,6 +18,7 @@ from integrations.datasets import DATASETS
 from integrations.models import Change, RejectedRecord, Stream, SyncLink, SyncRun
 from integrations.models.plan import MAX_RAW_BYTES, ChangeAction
 from integrations.sync.bulk import execute, id_set
+from integrations.sync.ceiling import keep_what_was_approved
 from integrations.sync.certificate import Certificate
 from integrations.sync.extract import Extract
 
@@ -41,6 +42,7 @@ def make_plan(run: SyncRun, stream: Stream, extract: Extract) -> Certificate:
         _match_with_links(run, stream)
         if run.is_complete and not extract.keyless:
             _void_absent(run, stream, extract, unseen)
+    keep_what_was_approved(run, certificate)
     _count_plan(run, stream, certificate)
     certificate.check_read()
     return certificate

@@ -6,6 +6,8 @@ import hashlib
 
 import structlog
 from django.db import connection, transaction
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.utils import timezone
 
 import audit
@@ -18,7 +20,7 @@ from integrations.models.sealed import SealBroken
 from integrations.sync.apply import ConnectionChanged, apply_plan
 from integrations.sync.certificate import Certificate, CertificateBroken
 from integrations.sync.extract import extract
-from integrations.sync.guards import tripped_guards
+from integrations.sync.guards import Trip, tripped_guards
 from integrations.sync.lease import Lease, LeaseLost, take
 from integrations.sync.plan import make_plan
 from integrations.transports.errors import TransportError
@@ -47,7 +49,8 @@ def execute_run(run_id: int) -> SyncRun:
     except ConnectionChanged:
         _fail(
             run,
-            "The connection was changed while this run was reading from it. Nothing was applied. Sync again.",
+            "The connection was changed or switched off while this run was waiting or reading. Nothing was applied. "
+            "Sync again.",
         )
     except CertificateBroken as error:
         _fail(
@@ -68,17 +71,21 @@ def execute_run(run_id: int) -> SyncRun:
 
 def _travel(run: SyncRun, stream: Stream, lease: Lease) -> None:
     """run -> extract -> map -> validate -> stage -> plan -> guard -> apply -> certify"""
+    if not stream.is_in_use:
+        raise ConnectionChanged
     extracted = extract(run, stream, lease)
     _enter(run, RunStep.PLAN, lease)
     certificate = make_plan(run, stream, extracted)
     _enter(run, RunStep.GUARD, lease)
-    reasons = tripped_guards(run, stream, certificate)
-    if run.is_dry_run or reasons:
-        _stop_before_apply(run, lease, certificate, reasons)
+    # What carries out a decision has a ceiling instead of guards: a person has seen all of it.
+    trips = [] if run.carries_out_id else tripped_guards(run, stream, certificate)
+    if run.is_dry_run or trips:
+        _stop_before_apply(run, lease, certificate, trips)
     else:
         _enter(run, RunStep.APPLY, lease)
         with transaction.atomic():
             apply_plan(run, stream, lease, certificate)
+            _supersede_held(run)
             resolve_alerts(stream)
 
 
@@ -90,19 +97,27 @@ def _enter(run: SyncRun, step: RunStep, lease: Lease) -> None:
 
 
 @transaction.atomic
-def _stop_before_apply(run: SyncRun, lease: Lease, certificate: Certificate, reasons: list[str]) -> None:
+def _stop_before_apply(run: SyncRun, lease: Lease, certificate: Certificate, trips: list[Trip]) -> None:
     """Keep the plan and say what it would do: a dry run as a preview, a tripped guard as a held plan."""
     lease.lock()
     Change.objects.filter(run=run, action="same").delete()
     certificate.write_to(run)
-    run.reason = " ".join(reasons)
+    run.reason = " ".join(trip.sentence for trip in trips)
+    run.trips = [trip.as_json() for trip in trips]
     run.status = RunStatus.PREVIEWED if run.is_dry_run else RunStatus.HELD
     run.step, run.finished_at = RunStep.GUARD, timezone.now()
     run.plan_checksum = plan_checksum(run)
     run.save()
     audit.record(f"sync_run.{run.status}", run, reason=run.reason, detail={"stream": str(run.stream)})
     if run.status == RunStatus.HELD:
+        _supersede_held(run)
         raise_alert(run)
+
+
+def _supersede_held(run: SyncRun) -> None:
+    """A held plan of the same stream is about a state that is past."""
+    older = SyncRun.objects.held().filter(stream=run.stream_id, pk__lt=run.pk)
+    older.update(status=RunStatus.SUPERSEDED, reason=Concat("reason", Value(f" Superseded by run {run.pk}.")))
 
 
 def plan_checksum(run: SyncRun) -> str:
@@ -144,10 +159,9 @@ def _abandon(run: SyncRun) -> bool:
     """Fail one run, unless it is being applied at this moment: whoever applies holds the lease's row. A run that was
     failed under its hands could be planned anew and applied twice."""
     skips = connection.features.has_select_for_update_skip_locked
-    lapsed = RunLease.objects.select_for_update(skip_locked=skips).filter(
-        run=run, expires_at__lt=timezone.now()
-    )
-    if not lapsed.exists():
+    leases = RunLease.objects.filter(run=run)
+    lapsed = leases.select_for_update(skip_locked=skips).filter(expires_at__lt=timezone.now())
+    if leases.exists() and not lapsed.exists():
         return False
     reason = f"{_doing(run)} stopped: the process that did it has died or stalled. Nothing was applied. Sync again."
     return _fail(run, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -23,12 +24,13 @@ ADD = "admin:audit_auditevent_add"
 
 @pytest.fixture
 def boss() -> User:
-    return User.objects.create_superuser("boss", "boss@example.edu", "Correct-Horse-7")
+    return User.objects.create_superuser("boss")
 
 
 @pytest.fixture
 def somebody() -> User:
-    return User.objects.create_user("somebody", "somebody@example.edu", "Battery-Staple-8")
+    joined_at = datetime.datetime(2026, 9, 1, 8, 30, tzinfo=datetime.UTC)
+    return User.objects.create_user("somebody", "somebody@example.edu", date_joined=joined_at)
 
 
 @pytest.fixture
@@ -118,12 +120,13 @@ def test_the_trail_is_not_shown_to_who_has_not_signed_on(client: Client, event: 
 
 def form_of(user: User, **changes: Any) -> dict[str, Any]:
     """What the browser sends back from a user's page."""
+    joined_on, joined_at = f"{user.date_joined:%Y-%m-%d}", f"{user.date_joined:%H:%M:%S}"
     return {
         "username": user.username,
         "email": user.email,
         "is_active": "on",
-        "date_joined_0": user.date_joined.date().isoformat(),
-        "date_joined_1": user.date_joined.time().isoformat(),
+        **{f"{prefix}date_joined_0": joined_on for prefix in ("", "initial-")},
+        **{f"{prefix}date_joined_1": joined_at for prefix in ("", "initial-")},
         "_save": "Save",
         **changes,
     }

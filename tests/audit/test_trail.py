@@ -53,7 +53,9 @@ def test_an_event_keeps_what_was_done_to_what_by_whom_when_why_and_from_where(
 ) -> None:
     kept = AuditEvent.objects.get()
     assert timezone.now() - kept.at < datetime.timedelta(minutes=5)
-    said = {name: value for name, value in AuditEvent.objects.values().get().items() if name not in ("id", "at")}
+    said = {
+        name: value for name, value in AuditEvent.objects.values().get().items() if name not in ("id", "at")
+    }
     assert said == {
         "action": "user.changed",
         "subject_type": "apiauth.user",
@@ -114,8 +116,24 @@ def test_the_events_about_one_subject_are_its_own(event: AuditEvent, subject: Us
 @pytest.mark.parametrize(
     "action",
     [
-        *("", "dropped", "user.", ".changed", "user..changed", "User.changed", "user.Changed", "user changed"),
-        *("user.changed ", "user.changed\n", "user-changed", "user.changed1", "usér.changed", "user.changed;--"),
+        *(
+            "",
+            "dropped",
+            "user.",
+            ".changed",
+            "user..changed",
+            "User.changed",
+            "user.Changed",
+            "user changed",
+        ),
+        *(
+            "user.changed ",
+            "user.changed\n",
+            "user-changed",
+            "user.changed1",
+            "usér.changed",
+            "user.changed;--",
+        ),
     ],
 )
 def test_an_action_that_is_no_dotted_verb_is_refused_and_leaves_nothing(subject: User, action: str) -> None:

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
 from pytest_httpserver import HTTPServer
 
+from apiauth.models import User
 from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunTrigger
 from integrations.operations import request_run, save_connection
@@ -95,3 +98,27 @@ def ledger() -> Ledger:
         return list(entries.values_list("kind", "state", "amount_minor"))
 
     return of
+
+
+def signed_in(username: str, *, role: str) -> Client:
+    """A browser in which a person with this role has signed in."""
+    user = User.objects.create_user(username, f"{username}@example.edu", is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def administrator(db: None) -> Client:
+    return signed_in("ada", role="Administrator")
+
+
+@pytest.fixture
+def advisor(db: None) -> Client:
+    return signed_in("vera", role="Advisor")
+
+
+@pytest.fixture
+def auditor(db: None) -> Client:
+    return signed_in("otto", role="Auditor")

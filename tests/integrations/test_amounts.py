@@ -104,7 +104,9 @@ def test_what_is_no_money_is_rejected_by_itself_and_the_rest_goes_on(
 def test_everything_that_is_no_money_at_once_leaves_the_rest_alone(
     feed: Feed, sync: Sync, balance: Balance
 ) -> None:
-    bad = [written(amount).replace("A0001", f"B{place:04d}") for place, amount in enumerate(NOT_MONEY.values())]
+    bad = [
+        written(amount).replace("A0001", f"B{place:04d}") for place, amount in enumerate(NOT_MONEY.values())
+    ]
     feed.write(*bad, json.dumps(award(2)))
     run = sync()
     assert (run.status, run.created, run.rejected) == ("applied", 1, len(NOT_MONEY))

@@ -16,9 +16,7 @@ def test_healthz_answers_though_nothing_else_does(client: Client) -> None:
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-def test_readyz_names_the_part_that_is_missing(
-    client: Client, settings: Settings, tmp_path: Path
-) -> None:
+def test_readyz_names_the_part_that_is_missing(client: Client, settings: Settings, tmp_path: Path) -> None:
     settings.CELERY_BROKER_URL = f"redis+socket://{tmp_path}/no.sock"
     response = client.get("/readyz")
     assert response.status_code == 503

@@ -93,9 +93,7 @@ def test_page_parameters_are_sent_as_declared(feed: Feed, paginate: Any, sync: S
     assert {request.args["limit"] for request in feed.requests} == {"7"}
 
 
-def test_the_first_cursor_is_none_and_a_number_is_a_cursor_too(
-    feed: Feed, paginate: Any, sync: Sync
-) -> None:
+def test_the_first_cursor_is_none_and_a_number_is_a_cursor_too(feed: Feed, paginate: Any, sync: Sync) -> None:
     paginate({"type": "cursor", "cursor_param": "after", "cursor": "page.after"})
     respond(
         feed,
@@ -127,9 +125,7 @@ def test_a_short_page_is_not_the_end_of_numbered_pages(feed: Feed, paginate: Any
 
 
 @pytest.mark.parametrize("address", ["?cursor=3", "/awards?cursor=3", "awards?cursor=3"])
-def test_a_next_address_may_be_relative(
-    feed: Feed, paginate: Any, sync: Sync, address: str
-) -> None:
+def test_a_next_address_may_be_relative(feed: Feed, paginate: Any, sync: Sync, address: str) -> None:
     paginate(PAGINATIONS["next_url"])
     respond(feed, {"data": [award(1)], "next": address}, {"data": [award(2)]})
     assert sync().created == 2
@@ -206,9 +202,7 @@ def test_pages_that_lead_back_fail_the_run(
 
 
 @pytest.mark.parametrize("cursor", [["a"], {"a": 1}, 1.5, True])
-def test_a_cursor_that_is_none_fails_the_run(
-    feed: Feed, paginate: Any, sync: Sync, cursor: object
-) -> None:
+def test_a_cursor_that_is_none_fails_the_run(feed: Feed, paginate: Any, sync: Sync, cursor: object) -> None:
     paginate(PAGINATIONS["cursor"])
     respond(feed, {"data": [award(1)], "cursor": cursor})
     assert_failed(sync(), "cursor")
@@ -302,7 +296,9 @@ def test_the_next_address_keeps_what_it_says_byte_for_byte(feed: Feed, paginate:
 # --- what a page holds ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", ['{"data": null}', '{"data": {}}', '{"items": []}', "{}", "null", "7", '"x"'])
+@pytest.mark.parametrize(
+    "body", ['{"data": null}', '{"data": {}}', '{"items": []}', "{}", "null", "7", '"x"']
+)
 def test_an_answer_without_a_list_of_records_fails_the_run_and_voids_nothing(
     feed: Feed, sync: Sync, body: str
 ) -> None:

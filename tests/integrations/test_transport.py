@@ -32,7 +32,8 @@ from integrations.transports.errors import (
     UnexpectedStatus,
     Unreachable,
 )
-from integrations.transports.http import HttpTransport, Response as Answer, Timeouts
+from integrations.transports.http import HttpTransport, Timeouts
+from integrations.transports.http import Response as Answer
 from registration.models import LedgerEntry
 from tests.integrations.conftest import Load, Sync
 from tests.integrations.feed import TOKEN, Feed, award, closed_port, wire
@@ -175,7 +176,9 @@ def test_an_answer_that_breaks_off_or_is_no_http_is_never_taken_for_whole(script
             assert answer.body == b"[1,2"
 
 
-@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 418, 429, 500, 503, 599])
+@pytest.mark.parametrize(
+    "status", [300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 418, 429, 500, 503, 599]
+)
 def test_every_status_beyond_success_is_a_failure_with_advice(httpserver: HTTPServer, status: int) -> None:
     httpserver.expect_request("/").respond_with_data("[]", status=status)
     with pytest.raises(UnexpectedStatus, match=f"answered {status}: ") as caught:
@@ -196,7 +199,9 @@ def test_a_redirect_is_not_followed_and_the_credential_goes_nowhere(
     assert [request.path for request, _ in httpserver.log] == ["/"]
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:{port}", "http://no-such-host.invalid", "https://127.0.0.1:{port}"])
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:{port}", "http://no-such-host.invalid", "https://127.0.0.1:{port}"]
+)
 def test_a_system_that_is_not_there_is_unreachable(address: str) -> None:
     with pytest.raises(Unreachable, match="cannot be reached"):
         get(address.format(port=closed_port()), Timeouts(connect=5, read=1, total=5))
@@ -212,7 +217,9 @@ def test_a_system_that_does_not_speak_tls_is_told_apart_from_one_that_is_down(ht
     "headers",
     [{"X-Key": "two\nlines"}, {"X-Key": "…"}, {"X\r\nY": "x"}, {"X-Key": "x\r\nX-Other: y"}, {"": "x"}],
 )
-def test_a_header_that_cannot_be_sent_is_said_to_be_one(httpserver: HTTPServer, headers: dict[str, str]) -> None:
+def test_a_header_that_cannot_be_sent_is_said_to_be_one(
+    httpserver: HTTPServer, headers: dict[str, str]
+) -> None:
     httpserver.expect_request("/").respond_with_data("[]")
     with pytest.raises(TransportError) as caught:
         get(httpserver.url_for("/"), headers=headers)
@@ -328,9 +335,7 @@ def test_a_system_that_is_down_changes_nothing(load: Load, live: Sync) -> None:
     assert "whether the other system is up" in run.reason
 
 
-def test_a_failure_after_pages_were_read_names_the_page_and_leaves_no_change(
-    feed: Feed, live: Sync
-) -> None:
+def test_a_failure_after_pages_were_read_names_the_page_and_leaves_no_change(feed: Feed, live: Sync) -> None:
     feed.page_size = 1
     feed.awards = [award(1, amount="1.00"), award(2, amount="2.00")]
 

@@ -296,6 +296,7 @@ def test_nothing_that_a_record_rests_on_is_deleted_with_or_from_under_it() -> No
 
 
 def test_the_database_itself_refuses_an_enrollment_without_a_student() -> None:
-    with pytest.raises(IntegrityError), transaction.atomic():
-        execute("DELETE FROM registration_student WHERE number = %s", "S0000001")
-        connection.check_constraints()
+    execute("DELETE FROM registration_student WHERE number = %s", "S0000001")
+    with pytest.raises(IntegrityError):
+        connection.check_constraints()  # as at the end of the transaction
+    transaction.set_rollback(True)

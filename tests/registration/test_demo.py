@@ -100,7 +100,9 @@ def test_the_same_seed_makes_the_same_university_and_another_seed_another() -> N
 def test_without_a_seed_it_is_seed_1_and_that_one_is_known() -> None:
     default = contents_after("--students=5")
     assert default == contents_after("--students=5", "--seed=1")
-    assert [(student[0], " ".join(student[1:3]), student[4], student[7]) for student in default["students"]] == FIRST_OF_SEED_1
+    assert [
+        (student[0], " ".join(student[1:3]), student[4], student[7]) for student in default["students"]
+    ] == FIRST_OF_SEED_1
 
 
 def test_a_second_call_changes_nothing_whatever_it_asks_for() -> None:
@@ -180,7 +182,17 @@ def test_by_default_there_are_2000_students_in_many_scripts() -> None:
         for letter in name
         if letter.isalpha()
     }
-    assert scripts >= {"LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "DEVANAGARI", "CJK", "HANGUL", "THAI"}
+    assert scripts >= {
+        "LATIN",
+        "CYRILLIC",
+        "GREEK",
+        "ARABIC",
+        "HEBREW",
+        "DEVANAGARI",
+        "CJK",
+        "HANGUL",
+        "THAI",
+    }
     holds = Student.objects.filter(disclosure_hold=True).count()
     assert 0 < holds < 400
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from functools import partial
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_of_those_who_want_the_last_seats_as_many_get_one_as_there_are_and_the_o
 ) -> None:
     Section.objects.update(capacity=seats)
     students = make_students(rivals)
-    outcomes = race(section, [lambda each=each: operations.enroll(each, section) for each in students])
+    outcomes = race(section, [partial(operations.enroll, each, section) for each in students])
     assert kinds(list(outcomes)) == ["Enrollment"] * rivals
     statuses = sorted(Enrollment.objects.values_list("status", flat=True))
     assert statuses == ["enrolled"] * seats + ["waitlisted"] * (rivals - seats)
@@ -63,7 +64,7 @@ def test_a_seat_is_given_up_once(section: Section, student: Student) -> None:
 def test_a_line_of_a_bill_is_voided_by_one_of_two(section: Section, student: Student) -> None:
     entry = operations.post(student, section.term, Line(EntryKind.CHARGE, 100, "FEE"))
     outcomes = race(
-        entry, [lambda why=why: operations.void(entry, reason=why) for why in ("wrong fee", "wrong student")]
+        entry, [partial(operations.void, entry, reason=why) for why in ("wrong fee", "wrong student")]
     )
     assert kinds(list(outcomes)) == ["LedgerEntry", "Refused"]
     kept = LedgerEntry.objects.get()

@@ -7,14 +7,18 @@ from typing import Any
 
 from integrations.alerts import send_alerts
 from integrations.management.output import Outcome, OutcomeCommand, Refusal, add_slug
+from integrations.management.reports import (
+    EXIT_APPLIED,
+    EXIT_FAILED,
+    EXIT_HELD,
+    exit_status_of,
+    line_of,
+    report_of,
+)
 from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunStatus, RunTrigger
 from integrations.operations import AlreadyRunning, NotSyncable, request_run
-from integrations.sync.certificate import shown_sums
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
-
-EXIT_APPLIED, EXIT_FAILED, EXIT_HELD = 0, 1, 2
-COUNTS = ("read", "created", "modified", "voided", "unchanged", "copies", "rejected", "held")
 
 
 class Command(OutcomeCommand):
@@ -62,41 +66,3 @@ def streams_of(slug: str, dataset: str | None) -> list[Stream]:
         known = ", ".join(stream.dataset for stream in streams) or "none"
         raise Refusal(f"{connection.name} has no dataset {dataset or ''}. It has: {known}.")
     return chosen
-
-
-def exit_status_of(run: SyncRun) -> int:
-    """0 applied or previewed, 2 held (or would be), 1 anything else."""
-    if run.status == RunStatus.HELD or (run.status == RunStatus.PREVIEWED and run.reason):
-        return EXIT_HELD
-    return EXIT_APPLIED if run.status in (RunStatus.APPLIED, RunStatus.PREVIEWED) else EXIT_FAILED
-
-
-def report_of(run: SyncRun) -> dict[str, Any]:
-    """A run as JSON. The counts are of what was applied; what was only planned is in `planned`."""
-    counts = {name: getattr(run, name) for name in COUNTS}
-    report: dict[str, Any] = {
-        "run": run.pk,
-        "connection": run.stream.connection.slug,
-        "dataset": run.stream.dataset,
-        "status": run.status,
-        **counts,
-        "sums": shown_sums(run),
-        "seconds": run.seconds,
-        "reason": run.reason,
-    }
-    if run.status in (RunStatus.PREVIEWED, RunStatus.HELD):
-        report |= {"planned": counts, "created": 0, "modified": 0, "voided": 0}
-    return report
-
-
-def line_of(run: SyncRun) -> str:
-    """A run as one line for people."""
-    head = f"Run {run.pk} of {run.stream}: {run.get_status_display().lower()} in {run.seconds:.1f} s."
-    if run.status == RunStatus.FAILED:
-        return f"{head} {run.reason}"
-    would = "would be " if run.is_plan_only else ""
-    figures = (
-        f"{run.read:,} read; {would}{run.created:,} created, {run.modified:,} modified, {run.voided:,} voided; "
-        f"{run.unchanged:,} unchanged, {run.rejected:,} rejected."
-    )
-    return f"{head} {figures} {run.reason}".rstrip()

@@ -1,0 +1,87 @@
+"""Runs, and what a person decides about them: `manage.py runs list|show|approve|withhold|refuse|cancel`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any, Final
+
+from integrations.alerts import send_alerts
+from integrations.decisions import Undecided, approve_run, cancel_run, refuse_run
+from integrations.management.output import Outcome, OutcomeCommand, Refusal
+from integrations.management.reports import exit_status_of, line_of, report_of
+from integrations.models import SyncRun
+from integrations.sync.runner import execute_run
+
+LISTED: Final = 20
+DECISIONS: Final = {
+    "approve": "apply a held plan: what the source still says of it",
+    "withhold": "apply a held plan without the part that tripped",
+    "refuse": "apply nothing of a held plan",
+    "cancel": "stop a run that is queued or running",
+}
+
+
+class Command(OutcomeCommand):
+    help = "List runs, show one, and decide about a held plan."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        listing = actions.add_parser("list", help=f"the {LISTED} newest runs")
+        showing = actions.add_parser("show", help="one run, with its decision and the guards that tripped")
+        deciding = [actions.add_parser(name, help=words) for name, words in DECISIONS.items()]
+        for action in (showing, *deciding):
+            action.add_argument("id", type=int, help="the number of the run")
+        for action in deciding:
+            action.add_argument("--reason", required=True, help="why; it is kept with the run")
+        for action in (listing, showing, *deciding):
+            action.add_argument("--json", action="store_true", help="print one JSON value instead of text")
+
+    def outcome(self, **options: Any) -> Outcome:
+        if options["action"] == "list":
+            runs = list(SyncRun.objects.select_related("stream__connection")[:LISTED])
+            return Outcome([report_of(run) for run in runs], [line_of(run) for run in runs])
+        run = _run(options["id"])
+        if options["action"] == "show":
+            return Outcome(_report(run), _lines(run))
+        try:
+            return _decide(run, options["action"], options["reason"])
+        except Undecided as error:
+            raise Refusal(str(error)) from None
+
+
+def _decide(run: SyncRun, action: str, reason: str) -> Outcome:
+    """Take the decision; what is approved is carried out here and now."""
+    if action in ("approve", "withhold"):
+        follower = approve_run(run, checksum=run.plan_checksum, reason=reason, withhold=action == "withhold")
+        done = execute_run(follower.pk)
+        send_alerts()
+        return Outcome(_report(done), _lines(done), exit_status_of(done))
+    (refuse_run if action == "refuse" else cancel_run)(run, reason=reason)
+    run.refresh_from_db()
+    return Outcome(_report(run), _lines(run))
+
+
+def _run(number: int) -> SyncRun:
+    run = SyncRun.objects.select_related("stream__connection").filter(pk=number).first()
+    if run is None:
+        raise Refusal(f"There is no run {number}.")
+    return run
+
+
+def _report(run: SyncRun) -> dict[str, Any]:
+    return {
+        **report_of(run),
+        "guards": run.trips,
+        "plan_checksum": run.plan_checksum,
+        "decided_by": run.decided_by,
+        "decided_at": run.decided_at,
+        "decision_reason": run.decision_reason,
+        "carries_out": run.carries_out_id,
+    }
+
+
+def _lines(run: SyncRun) -> list[str]:
+    lines = [line_of(run)]
+    if run.decided_by:
+        lines.append(f"{run.get_status_display()} by {run.decided_by}: {run.decision_reason}")
+    return lines

@@ -1,0 +1,50 @@
+"""How commands tell of a run: as JSON for programs, as a line for people, and as an exit status for both."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from integrations.models import SyncRun
+from integrations.models.run import RunStatus
+from integrations.sync.certificate import shown_sums
+
+EXIT_APPLIED, EXIT_FAILED, EXIT_HELD = 0, 1, 2
+_COUNTS: Final = ("read", "created", "modified", "voided", "unchanged", "copies", "rejected", "held")
+
+
+def exit_status_of(run: SyncRun) -> int:
+    """0 applied or previewed, 2 held (or would be), 1 anything else."""
+    if run.status == RunStatus.HELD or (run.status == RunStatus.PREVIEWED and run.reason):
+        return EXIT_HELD
+    return EXIT_APPLIED if run.status in (RunStatus.APPLIED, RunStatus.PREVIEWED) else EXIT_FAILED
+
+
+def report_of(run: SyncRun) -> dict[str, Any]:
+    """A run as JSON. The counts are of what was applied; what was only planned is in `planned`."""
+    counts = {name: getattr(run, name) for name in _COUNTS}
+    report: dict[str, Any] = {
+        "run": run.pk,
+        "connection": run.stream.connection.slug,
+        "dataset": run.stream.dataset,
+        "status": run.status,
+        **counts,
+        "sums": shown_sums(run),
+        "seconds": run.seconds,
+        "reason": run.reason,
+    }
+    if run.status in (RunStatus.PREVIEWED, RunStatus.HELD, RunStatus.APPROVED, RunStatus.REFUSED):
+        report |= {"planned": counts, "created": 0, "modified": 0, "voided": 0}
+    return report
+
+
+def line_of(run: SyncRun) -> str:
+    """A run as one line for people."""
+    head = f"Run {run.pk} of {run.stream}: {run.get_status_display().lower()} in {run.seconds:.1f} s."
+    if run.status == RunStatus.FAILED:
+        return f"{head} {run.reason}"
+    would = "would be " if run.is_plan_only else ""
+    figures = (
+        f"{run.read:,} read; {would}{run.created:,} created, {run.modified:,} modified, {run.voided:,} voided; "
+        f"{run.unchanged:,} unchanged, {run.rejected:,} rejected."
+    )
+    return f"{head} {figures} {run.reason}".rstrip()

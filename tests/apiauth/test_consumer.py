@@ -1,0 +1,118 @@
+"""Who may call: our own user and consumer from the very first migration, held to their rules by the database."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.db import connection, migrations, models
+from oauth2_provider.models import get_application_model
+
+from apiauth.models import Consumer, User
+from tests.refusals import Case, insert, named_constraints, refused_by
+
+pytestmark = pytest.mark.django_db
+
+RIGHT: dict[type[models.Model], dict[str, Any]] = {
+    User: {"username": "rita", "email": "rita@example.edu"},
+    Consumer: {
+        "name": "Housing office",
+        "client_id": "housing",
+        "client_type": "confidential",
+        "authorization_grant_type": "client-credentials",
+    },
+}
+OTHER_GRANTS = [value for value, _ in Consumer.GRANT_TYPES if value != Consumer.GRANT_CLIENT_CREDENTIALS]
+CASES = [
+    *(
+        Case("consumer_client_credentials_only", Consumer, {"authorization_grant_type": each})
+        for each in [*OTHER_GRANTS, ""]
+    ),
+    *(Case("consumer_client_credentials_only", Consumer, {"client_type": each}) for each in ("public", "")),
+    Case("user_email_unique", User, {"email": "ada@example.edu"}),
+    Case("user_email_unique", User, {"email": "ADA@Example.EDU"}),
+]
+
+
+@pytest.fixture(autouse=True)
+def ada(db: None) -> User:
+    return User.objects.create_user("ada", "ada@example.edu")
+
+
+def test_each_named_constraint_has_a_case_that_breaks_it() -> None:
+    assert {case.constraint for case in CASES} == set(named_constraints("apiauth"))
+    assert len(OTHER_GRANTS) >= 4
+
+
+def test_each_model_is_tried() -> None:
+    assert set(RIGHT) == set(apps.get_app_config("apiauth").get_models())
+
+
+@pytest.mark.parametrize("model", RIGHT, ids=lambda model: model.__name__)
+def test_a_row_that_is_right_is_accepted(model: type[models.Model]) -> None:
+    row = insert(model, RIGHT[model])
+    assert model._default_manager.filter(pk=row.pk).exists()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_insert_that_breaks_a_constraint_is_refused_by_name(case: Case) -> None:
+    with refused_by(case.constraint):
+        insert(case.model, RIGHT[case.model] | case.wrong_values())
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_update_that_breaks_a_constraint_is_refused_by_name(case: Case) -> None:
+    row = insert(case.model, RIGHT[case.model])
+    with refused_by(case.constraint):
+        case.model._default_manager.filter(pk=row.pk).update(**case.wrong_values())
+
+
+def test_any_number_of_accounts_have_no_address() -> None:
+    for username in ("one", "two"):
+        insert(User, {"username": username, "email": ""})
+    assert User.objects.filter(email="").count() == 2
+
+
+def test_a_consumer_s_secret_is_not_kept_in_the_clear() -> None:
+    secret = "a-secret-that-is-shown-once"
+    consumer = Consumer.objects.create(**RIGHT[Consumer], client_secret=secret)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT client_secret FROM apiauth_consumer WHERE id = %s", [consumer.pk])
+        [kept] = cursor.fetchone()
+    assert secret not in kept
+    assert len(kept) > 40
+
+
+# --- ours from the first migration ------------------------------------------------------------------------
+
+
+def test_the_user_and_the_consumer_are_ours() -> None:
+    assert settings.AUTH_USER_MODEL == "apiauth.User"
+    assert settings.OAUTH2_PROVIDER_APPLICATION_MODEL == "apiauth.Consumer"
+    assert get_user_model() is User
+    assert get_application_model() is Consumer
+
+
+def test_the_very_first_migration_makes_both() -> None:
+    first = import_module("apiauth.migrations.0001_initial").Migration
+    made = {operation.name for operation in first.operations if isinstance(operation, migrations.CreateModel)}
+    assert first.initial is True
+    assert made == {"User", "Consumer"}
+
+
+def test_the_tables_that_they_stand_in_for_were_never_made() -> None:
+    tables = set(connection.introspection.table_names())
+    assert {"apiauth_user", "apiauth_consumer"} <= tables
+    assert not {"auth_user", "oauth2_provider_application"} & tables
+
+
+def test_no_page_of_the_admin_shows_a_token_or_hands_out_a_grant() -> None:
+    shown = {model._meta.label for model in admin.site._registry}
+    assert "apiauth.User" in shown
+    assert {label for label in shown if label.startswith("oauth2_provider.")} == set()
+    assert "apiauth.Consumer" not in shown
