@@ -6,14 +6,17 @@ applies what is still the same (integrations/sync/ceiling.py).
 
 from __future__ import annotations
 
-from django.db import transaction
+from collections.abc import Collection
+
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 import audit
 from integrations.alerts import resolve_alerts
 from integrations.models import Change, Connection, RunLease, RunPage, SyncRun
-from integrations.models.run import RunStatus, RunTrigger
+from integrations.models.run import RunStatus, RunStep, RunTrigger
 from integrations.operations import ring
+from integrations.sync.undo import carry_out, steps_to_undo
 
 # Who can decide: a person, in the admin or at a terminal. Workers and consumers cannot.
 _PEOPLE = ("user", "command")
@@ -88,6 +91,59 @@ def cancel_run(run: SyncRun, *, reason: str) -> None:
     RunPage.objects.filter(run=run).delete()
     lease.delete()
     audit.record("sync_run.cancelled", run, reason=reason)
+
+
+@transaction.atomic
+def undo_run(run: SyncRun, *, reason: str, only: Collection[int] | None = None) -> SyncRun:
+    """Take back what an applied run changed, whole or `only` the changes with these ids, and return the run that did.
+
+    What has changed since is left as it is (`steps_to_undo` says what and why). Raises Undecided when the run was not
+    applied, when another one is under way, or when nothing of it can be taken back.
+    """
+    _check_person(reason)
+    applied = SyncRun.objects.select_related("stream__connection").get(pk=run.pk)
+    if applied.status != RunStatus.APPLIED:
+        raise Undecided(
+            f"Run {applied.pk} is {applied.get_status_display().lower()}: only an applied run can be undone."
+        )
+    undo = _undo_of(applied)
+    steps = [step for step in steps_to_undo(applied, only) if not step.skipped]
+    if not steps:
+        raise Undecided("Nothing of this run can be undone: all of it has changed since.")
+    carry_out(undo, steps)
+    undo.status, undo.step, undo.finished_at = RunStatus.APPLIED, RunStep.DONE, timezone.now()
+    undo.save()
+    audit.record(
+        "sync_run.undone", applied, reason=reason, detail={"undone_by": undo.pk, "changes": len(steps)}
+    )
+    return undo
+
+
+def _undo_of(applied: SyncRun) -> SyncRun:
+    """The run that takes `applied` back: it is live while it works, so that no other run can plan meanwhile."""
+    try:
+        with transaction.atomic():
+            return SyncRun.objects.create(
+                stream=applied.stream,
+                status=RunStatus.RUNNING,
+                step=RunStep.APPLY,
+                trigger=RunTrigger.UNDO,
+                started_by=audit.current_actor().name,
+                started_at=timezone.now(),
+                undoes=applied,
+            )
+    except IntegrityError:
+        raise Undecided("Another run is under way. Undo when it has ended.") from None
+
+
+@transaction.atomic
+def release_pins(run: SyncRun, *, reason: str) -> int:
+    """Let the next run follow the source again for what `run`, an undo, has pinned. Returns for how many records."""
+    _check_person(reason)
+    links = run.stream.links.filter(pinned__isnull=False, change__run=run)
+    released = links.update(pinned=None, raw_fingerprint=b"")
+    audit.record("sync_run.pins_released", run, reason=reason, detail={"records": released})
+    return released
 
 
 def _held(run: SyncRun, reason: str) -> SyncRun:

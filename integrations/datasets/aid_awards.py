@@ -91,11 +91,6 @@ class AidAward(AwardKey):
         except NotMoney as error:
             raise ValueError(str(error)) from None
 
-    @property
-    def is_posting(self) -> bool:
-        """Whether it stands on the ledger at all."""
-        return self.status in POSTING_STATUSES and self.fund_type != "work_study" and self.amount != 0
-
 
 class AidAwards(Dataset):
     name: ClassVar[str] = "aid_awards"
@@ -153,11 +148,12 @@ class AidAwards(Dataset):
             student_id=student_id,
             amount=record.amount,
             values=values,
-            # When the source touched the record says nothing about the money.
-            identity={name: value for name, value in values.items() if name != "updated_at"},
             is_live=record.status != "cancelled",
-            posts=record.is_posting,
         )
+
+    def posts(self, values: dict[str, Any]) -> bool:
+        is_payroll = values["fund_type"] == "work_study"
+        return values["status"] in POSTING_STATUSES and not is_payroll and values["amount"] != 0
 
     def land(self, run: SyncRun) -> int:
         """Void what was modified, cancelled or has gone; post what is new and what took its place."""

@@ -53,18 +53,15 @@ class References:
 class StagedRecord:
     """A valid record, ready to be written into the plan.
 
-    `values` is its canonical form as JSON values, money in minor units. `identity` is the part of it that decides
-    whether the record has changed. `is_live` is false for one that says of itself that it is no more. `posts` says
-    whether it is to stand on the ledger.
+    `values` is its canonical form as JSON values, money in minor units. `is_live` is false for one that says of itself
+    that it is no more.
     """
 
     key: str
     student_id: int
     amount: int | None
     values: dict[str, Any]
-    identity: dict[str, Any]
     is_live: bool
-    posts: bool
 
 
 class Dataset(ABC):
@@ -91,6 +88,15 @@ class Dataset(ABC):
     @abstractmethod
     def stage(self, record: Any, references: References) -> StagedRecord:
         """Return the record as it goes into the plan. Raises Rejected when what it refers to is not there."""
+
+    @abstractmethod
+    def posts(self, values: dict[str, Any]) -> bool:
+        """Whether a record with these canonical values stands on the ledger."""
+
+    def identity(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The part of canonical values that decides whether a record has changed: when the source touched it does
+        not."""
+        return {name: value for name, value in values.items() if name != "updated_at"}
 
     @abstractmethod
     def land(self, run: SyncRun) -> int:

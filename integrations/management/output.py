@@ -6,7 +6,7 @@ import sys
 from abc import abstractmethod
 from argparse import ArgumentParser
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -32,6 +32,8 @@ class Refusal(Exception):
 class OutcomeCommand(BaseCommand):
     """A command that ends in one Outcome, in the form that `--json` asks for, also when it fails."""
 
+    # What `--json` says beside status and reason when nothing was done, so that a program finds the keys it knows.
+    nothing: ClassVar[dict[str, Any]] = {}
     # Its own checks of the whole project would be repeated at every call; `./matricula check` has them.
     requires_system_checks: list[str] = []
 
@@ -41,7 +43,8 @@ class OutcomeCommand(BaseCommand):
         return parser
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """As Django's, but a fault in the arguments is told in JSON too where that was asked for."""
+        """As Django's, but a fault in the arguments is told in JSON too where that was asked for, and never ends in
+        argparse's exit status 2, which has a meaning of its own here."""
         if "--json" in argv[2:]:
             self._called_from_command_line = (
                 False  # Django's parsers then raise instead of printing a usage text
@@ -50,13 +53,16 @@ class OutcomeCommand(BaseCommand):
             try:
                 options = vars(parser.parse_args(argv[2:]))
             except CommandError as error:
-                self._print(
-                    Outcome({"status": "failed", "reason": str(error)}, exit_status=EXIT_FAILED), as_json=True
-                )
+                self._print(self._failure(str(error)), as_json=True)
                 sys.exit(EXIT_FAILED)
             options.pop("args", None)
             self.execute(**options)
             return
+        self._called_from_command_line = True
+        try:
+            self.create_parser(argv[0], argv[1]).parse_args(argv[2:])
+        except SystemExit as end:
+            sys.exit(EXIT_FAILED if end.code else 0)
         super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -64,12 +70,12 @@ class OutcomeCommand(BaseCommand):
             try:
                 outcome = self.outcome(**options)
             except Refusal as error:
-                outcome = Outcome({"status": "failed", "reason": str(error)}, [str(error)], EXIT_FAILED)
+                outcome = self._failure(str(error))
             except Exception as error:
                 if not options["json"]:
                     raise
                 reason = f"The command broke off unexpectedly ({type(error).__name__})."
-                self._print(Outcome({"status": "failed", "reason": reason}), as_json=True)
+                self._print(self._failure(reason), as_json=True)
                 raise
         self._print(outcome, as_json=options["json"])
         if outcome.exit_status:
@@ -78,6 +84,9 @@ class OutcomeCommand(BaseCommand):
     @abstractmethod
     def outcome(self, **options: Any) -> Outcome:
         """Do it, and return what came of it. Raises Refusal for what cannot be done."""
+
+    def _failure(self, reason: str) -> Outcome:
+        return Outcome({**self.nothing, "status": "failed", "reason": reason}, [reason], EXIT_FAILED)
 
     def _name(self) -> str:
         return type(self).__module__.rpartition(".")[2]

@@ -10,6 +10,8 @@ from integrations.sync.certificate import shown_sums
 
 EXIT_APPLIED, EXIT_FAILED, EXIT_HELD = 0, 1, 2
 _COUNTS: Final = ("read", "created", "modified", "voided", "unchanged", "copies", "rejected", "held")
+# The report of a sync that did not become a run.
+NO_RUN: Final[dict[str, Any]] = {"run": None, **dict.fromkeys(_COUNTS, 0), "sums": {}, "seconds": 0.0}
 
 
 def exit_status_of(run: SyncRun) -> int:

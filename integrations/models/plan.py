@@ -14,6 +14,8 @@ from integrations.models.run import SyncRun
 from registration.models import Student
 
 FINGERPRINT_BYTES = 16
+# Stands for what the source says of a record that it no longer has.
+ABSENT = b""
 # A rejected record is kept up to this many bytes; its beginning says enough to find it at the source.
 MAX_RAW_BYTES = 16_384
 
@@ -80,6 +82,9 @@ class SyncLink(models.Model):
     object_id = models.BigIntegerField(null=True)
     amount = models.BigIntegerField(default=0)
     live = models.BooleanField()
+    # What the source says and we do not follow, because a person undid it: the canonical fingerprint of that value, or
+    # no bytes where the source says nothing any more. It holds until the source says something else.
+    pinned = models.BinaryField(max_length=FINGERPRINT_BYTES, null=True)
     change = models.ForeignKey(
         Change, on_delete=models.DO_NOTHING, db_constraint=False, null=True, db_index=False, related_name="+"
     )

@@ -43,6 +43,7 @@ class RunTrigger(models.TextChoices):
     ADMIN = "admin", "Sync now"
     COMMAND = "command", "Command"
     APPROVAL = "approval", "Approval"
+    UNDO = "undo", "Undo"
 
 
 class SyncRunQuerySet(models.QuerySet["SyncRun"]):
@@ -109,6 +110,9 @@ class SyncRun(models.Model):
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="carried_out_by"
     )
     withholds_tripped = models.BooleanField(default=False)
+    undoes = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="undone_by"
+    )
 
     objects = SyncRunQuerySet.as_manager()
 

@@ -63,13 +63,13 @@ def _remember(run: SyncRun, stream: Stream) -> None:
     if stream.known_with != stream.mapping_version:
         # Whatever this run did not map anew was read with another mapping: look at it again next time.
         execute(f"UPDATE {LINK} SET raw_fingerprint = %s WHERE stream_id = %s", [b"", stream.pk])
-    _remember_changes(run, stream)
+    remember_changes(run, stream)
     _remember_sameness(run, stream)
     Change.objects.filter(run=run, action=ChangeAction.SAME).delete()
     Stream.objects.filter(pk=stream.pk).update(known_with=stream.mapping_version)
 
 
-def _remember_changes(run: SyncRun, stream: Stream) -> None:
+def remember_changes(run: SyncRun, stream: Stream) -> None:
     """Link what was created, modified and voided to its change. What went by absence is forgotten from outside: if
     it returns as it was, it must not look known."""
     execute(
@@ -80,17 +80,19 @@ def _remember_changes(run: SyncRun, stream: Stream) -> None:
         f"FROM {CHANGE} WHERE run_id = %s AND action <> 'same' "
         "ON CONFLICT (stream_id, key) DO UPDATE SET raw_fingerprint = excluded.raw_fingerprint, "
         "canonical_fingerprint = excluded.canonical_fingerprint, object_id = excluded.object_id, "
-        "amount = excluded.amount, live = excluded.live, change_id = excluded.change_id",
+        "amount = excluded.amount, live = excluded.live, change_id = excluded.change_id, pinned = NULL",
         [stream.pk, b"", run.pk],
     )
 
 
 def _remember_sameness(run: SyncRun, stream: Stream) -> None:
-    """Learn the new looks of what means the same. A record first seen cancelled gets a link that is not live."""
+    """Learn the new looks of what means the same. A record first seen cancelled gets a link that is not live. A pin
+    goes when the source says something else than what was pinned."""
     execute(
         f"INSERT INTO {LINK} AS link (stream_id, key, raw_fingerprint, canonical_fingerprint, amount, live) "
         "SELECT %s, key, raw_fingerprint, canonical_fingerprint, coalesce(amount_after, 0), FALSE "
         f"FROM {CHANGE} WHERE run_id = %s AND action = 'same' "
-        "ON CONFLICT (stream_id, key) DO UPDATE SET raw_fingerprint = excluded.raw_fingerprint",
+        "ON CONFLICT (stream_id, key) DO UPDATE SET raw_fingerprint = excluded.raw_fingerprint, "
+        "pinned = CASE WHEN link.pinned = excluded.canonical_fingerprint THEN link.pinned END",
         [stream.pk, run.pk],
     )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 from django.db import connection
+
+T = TypeVar("T")
+CHUNK: Final = 500
 
 
 def bulk_load(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -44,3 +48,10 @@ def execute(sql: str, params: Sequence[Any]) -> int:
         cursor.execute(sql, params)
         written: int = cursor.rowcount
         return written
+
+
+def in_chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield `items` in lists of a size that any database takes in one `IN`."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk

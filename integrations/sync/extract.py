@@ -104,7 +104,7 @@ def _stage_page(
         else:
             result.copies += 1
     kinds = _sort(run, new, dataset, mapping)
-    _write_changes(run, kinds.staged)
+    _write_changes(run, dataset, kinds.staged)
     RejectedRecord.objects.bulk_create(kinds.rejected)
     RunPage.objects.create(
         run=run,
@@ -182,9 +182,10 @@ def _storable(text: str) -> str:
     return text.replace("\x00", "\\0").encode("utf-8", "replace").decode()[:2000]
 
 
-def _write_changes(run: SyncRun, staged: list[tuple[RawRecord, StagedRecord]]) -> None:
+def _write_changes(run: SyncRun, dataset: Dataset, staged: list[tuple[RawRecord, StagedRecord]]) -> None:
     """Write the staged records as changes: provisionally created, or voided where the record says so itself."""
-    object_ids = iter(reserve_entry_ids(sum(record.posts for _, record in staged)))
+    posting = [dataset.posts(record.values) for _, record in staged]
+    object_ids = iter(reserve_entry_ids(sum(posting)))
     bulk_load(
         Change._meta.db_table,
         CHANGE_COLUMNS,
@@ -195,13 +196,13 @@ def _write_changes(run: SyncRun, staged: list[tuple[RawRecord, StagedRecord]]) -
                 False,
                 record.key,
                 record.student_id,
-                next(object_ids) if record.posts else None,
+                next(object_ids) if posts else None,
                 raw.fingerprint,
-                fingerprint_of(record.identity),
+                fingerprint_of(dataset.identity(record.values)),
                 record.amount,
                 orjson.dumps(record.values).decode(),
             )
-            for raw, record in staged
+            for (raw, record), posts in zip(staged, posting, strict=True)
         ),
     )
 

@@ -6,8 +6,7 @@ before-image, add a row for each record that is gone, and count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -16,8 +15,8 @@ from django.db.models import Count, Exists, OuterRef, Sum
 
 from integrations.datasets import DATASETS
 from integrations.models import Change, RejectedRecord, Stream, SyncLink, SyncRun
-from integrations.models.plan import MAX_RAW_BYTES, ChangeAction
-from integrations.sync.bulk import execute, id_set
+from integrations.models.plan import ABSENT, MAX_RAW_BYTES, ChangeAction
+from integrations.sync.bulk import execute, id_set, in_chunks
 from integrations.sync.ceiling import keep_what_was_approved
 from integrations.sync.certificate import Certificate
 from integrations.sync.extract import Extract
@@ -27,7 +26,6 @@ DIFFERING_COPIES = (
     "The feed has this record more than once, and its copies differ. None of them was used: "
     "the source has to say which is right."
 )
-_CHUNK = 500
 
 
 @transaction.atomic
@@ -43,7 +41,7 @@ def make_plan(run: SyncRun, stream: Stream, extract: Extract) -> Certificate:
         if run.is_complete and not extract.keyless:
             _void_absent(run, stream, extract, unseen)
     keep_what_was_approved(run, certificate)
-    _count_plan(run, stream, certificate)
+    count_plan(run, stream, certificate)
     certificate.check_read()
     return certificate
 
@@ -57,7 +55,7 @@ def _count_read(stream: Stream, extract: Extract, unseen: str, certificate: Cert
         sums.unchanged = _total(known, "amount") - _total(
             known.extra(where=[f"id IN (SELECT id FROM {unseen})"]), "amount"
         )
-    for chunk in _chunks(extract.known.copies()):
+    for chunk in in_chunks(extract.known.copies()):
         amounts = dict(
             SyncLink.objects.filter(pk__in=[link for link, _ in chunk]).values_list("id", "amount")
         )
@@ -88,7 +86,7 @@ def _reject_staged(condition: str, params: Sequence[Any]) -> None:
 def _settle_copies_of_known(run: SyncRun, stream: Stream, extract: Extract, certificate: Certificate) -> None:
     """Copies again, where one of them looks as it did last time and so was never staged: one that means the same is
     dropped, one that differs is rejected together with the known one."""
-    for chunk in _chunks(_staged_beside_known(run, stream, extract)):
+    for chunk in in_chunks(_staged_beside_known(run, stream, extract)):
         same = Change.objects.filter(pk__in=[change for change, _, is_same in chunk if is_same])
         certificate.sums.copies += _total(same, "amount_after")
         certificate.counts.copies += same.delete()[0]
@@ -149,6 +147,8 @@ def _match_with_links(run: SyncRun, stream: Stream) -> None:
     execute(
         f"UPDATE {CHANGE} AS change SET "
         "action = CASE "
+        # What a person undid stays undone while the source says the same.
+        "WHEN link.pinned = change.canonical_fingerprint THEN 'same' "
         "WHEN link.live AND change.action = 'void' THEN 'void' "
         "WHEN link.live AND change.canonical_fingerprint = link.canonical_fingerprint THEN 'same' "
         "WHEN link.live THEN 'modify' "
@@ -188,16 +188,16 @@ def _void_absent(run: SyncRun, stream: Stream, extract: Extract, unseen: str) ->
         "link.canonical_fingerprint, link.amount, previous.after "
         f"FROM {LINK} AS link JOIN {CHANGE} AS previous ON previous.id = link.change_id "
         f"LEFT JOIN {unseen} AS unseen ON unseen.id = link.id "
-        f"WHERE link.stream_id = %s AND link.live {unlooked}"
+        f"WHERE link.stream_id = %s AND link.live AND (link.pinned IS NULL OR link.pinned <> %s) {unlooked}"
         f"AND NOT EXISTS (SELECT 1 FROM {CHANGE} AS staged WHERE staged.run_id = %s AND staged.key = link.key) "
         f"AND NOT EXISTS (SELECT 1 FROM {REJECTED} AS rejected "
         "WHERE rejected.run_id = %s AND rejected.key = link.key) "
         f"AND NOT ({DATASETS[stream.dataset].is_in_closed_term('previous.after')})",
-        [run.pk, stream.pk, *([b""] if unlooked else []), run.pk, run.pk],
+        [run.pk, stream.pk, ABSENT, *([b""] if unlooked else []), run.pk, run.pk],
     )
 
 
-def _count_plan(run: SyncRun, stream: Stream, certificate: Certificate) -> None:
+def count_plan(run: SyncRun, stream: Stream, certificate: Certificate) -> None:
     """Count and sum what the plan holds, and what is live before it."""
     counts, sums = certificate.counts, certificate.sums
     rows = (
@@ -229,9 +229,3 @@ def _count_plan(run: SyncRun, stream: Stream, certificate: Certificate) -> None:
 
 def _total(rows: Any, column: str) -> int:
     return int(rows.aggregate(total=Sum(column))["total"] or 0)
-
-
-def _chunks(items: Iterable[Any]) -> Iterable[list[Any]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, _CHUNK)):
-        yield chunk

@@ -39,6 +39,20 @@ _RULES: Final = (
         "WHERE entry.amount_minor <> abs(link.amount)",
     ),
     (
+        "kind_differs",
+        "Entry {0} is aid where record {1} has aid that was returned, or the other way round.",
+        f"SELECT entry.id, link.key FROM {_LINK} AS link JOIN {_ENTRY} AS entry ON entry.id = link.object_id "
+        "WHERE (entry.kind = 'adjustment') <> (link.amount < 0)",
+    ),
+    (
+        "state_differs",
+        "Entry {0} is posted where record {1} is only accepted, or the other way round.",
+        f"SELECT entry.id, link.key FROM {_LINK} AS link JOIN {_ENTRY} AS entry ON entry.id = link.object_id "
+        f"JOIN {_CHANGE} AS change ON change.id = link.change_id WHERE entry.state <> 'void' "
+        "AND ((entry.state = 'posted' AND change.after ->> 'status' = 'accepted') "
+        "OR (entry.state = 'anticipated' AND change.after ->> 'status' = 'disbursed'))",
+    ),
+    (
         "student_differs",
         "Entry {0} lies on another account than the student of record {1}.",
         f"SELECT entry.id, link.key FROM {_LINK} AS link JOIN {_ENTRY} AS entry ON entry.id = link.object_id "

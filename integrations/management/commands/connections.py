@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
 from pathlib import Path
 from typing import Any
 
 import orjson
+from django.db import transaction
 
 from integrations.documents import DocumentRefused
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
@@ -23,14 +24,16 @@ class Command(OutcomeCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         load = actions.add_parser("load", help="create or replace the connections in a JSON file")
         load.add_argument("file", help="a document or a list of documents; - reads standard input")
+        # Without a default of its own, which would overrule a --json that stands before `load`.
         load.add_argument(
-            "--json", action="store_true", default=False, help="print one JSON value instead of text"
+            "--json", action="store_true", default=SUPPRESS, help="print one JSON value instead of text"
         )
 
     def outcome(self, **options: Any) -> Outcome:
         content = _read(options["file"])
         documents = content if isinstance(content, list) else [content]
-        results = [_load(document) for document in documents]
+        with transaction.atomic():  # all of the file, or nothing
+            results = [_load(document) for document in documents]
         lines = [f"{result['slug']}: {'saved' if result['changed'] else 'unchanged'}." for result in results]
         return Outcome(results if isinstance(content, list) else results[0], lines)
 

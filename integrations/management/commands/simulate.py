@@ -35,8 +35,9 @@ class Command(BaseCommand):
         )
         try:
             server = serve(system, options["port"])
-        except OSError as error:
-            raise CommandError(f"Port {options['port']} cannot be used: {error.strerror}.") from None
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", "") or "a port is a number from 0 to 65535"
+            raise CommandError(f"Port {options['port']} cannot be used: {reason}.") from None
         signal.signal(signal.SIGTERM, lambda *_: server.stop())
         self.stdout.write(f"ready http://127.0.0.1:{server.server_port}")
         self.stdout.flush()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
+
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
-from registration.models import LedgerEntry, Student
+from registration.models import BillingAccount, LedgerEntry, Student
 from registration.money import decimal_text
-from registration.operations import open_account
 
 
 class Command(OutcomeCommand):
@@ -21,7 +22,10 @@ class Command(OutcomeCommand):
         student = Student.objects.select_related("billing_account").filter(number=options["number"]).first()
         if student is None:
             raise Refusal(f"There is no student with number {options['number']}.")
-        account = open_account(student)
+        # Looking opens no account: a student without one is shown as one who owes nothing.
+        account = BillingAccount.objects.filter(student=student).first() or BillingAccount(
+            student=student, currency=settings.CURRENCY
+        )
         entries = list(account.entries.from_aid().select_related("term").order_by("id"))
         totals = account.totals()
         data = {

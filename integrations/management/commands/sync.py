@@ -11,6 +11,7 @@ from integrations.management.reports import (
     EXIT_APPLIED,
     EXIT_FAILED,
     EXIT_HELD,
+    NO_RUN,
     exit_status_of,
     line_of,
     report_of,
@@ -22,6 +23,7 @@ from integrations.sync.runner import abandon_lapsed_runs, execute_run
 
 
 class Command(OutcomeCommand):
+    nothing = NO_RUN
     help = "Sync a connection now, in this process: it needs no worker and no broker."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,0 +1,225 @@
+"""Every named constraint of integrations refuses what it is there to refuse, whoever writes.
+
+A row that is right is written past everything but the database, once as it is and once with one thing wrong.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import IntegrityError, models, transaction
+
+from integrations.models import (
+    Alert,
+    Change,
+    Connection,
+    RejectedRecord,
+    RunLease,
+    RunPage,
+    Stream,
+    SyncLink,
+    SyncRun,
+)
+from integrations.models.plan import ChangeAction
+from integrations.models.run import LIVE_STATUSES, RunStatus
+from tests.refusals import Case, Values, insert, named_constraints, refused_by, resolved, rolled_back
+
+pytestmark = pytest.mark.django_db
+NOW = datetime.datetime(2026, 9, 1, 12, tzinfo=datetime.UTC)
+PRINT = b"0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def boundary(db: None) -> None:
+    """A connection with one stream, a run that is going on and one that is over; each with a row of its own."""
+    connection = Connection.objects.create(slug="aid", name="Aid", connector="rest", base_url="https://a.example")
+    stream = Stream.objects.create(connection=connection, dataset="aid_awards")
+    over = SyncRun.objects.create(
+        stream=stream, status="applied", trigger="command", started_by="ops", finished_at=NOW
+    )
+    SyncRun.objects.create(stream=stream, status="queued", trigger="command", started_by="ops")
+    SyncLink.objects.create(
+        stream=stream, key="A1#1", raw_fingerprint=PRINT, canonical_fingerprint=PRINT, live=True, object_id=1
+    )
+    RunPage.objects.create(run=over, number=1, digest=PRINT, records=0)
+    Alert.objects.create(run=over, incident="sync:aid", title="Aid: failed", text="Why", last_seen_at=NOW)
+
+
+def stream() -> Stream:
+    return Stream.objects.get()
+
+
+def over() -> SyncRun:
+    return SyncRun.objects.get(status="applied")
+
+
+# Of each model, a row that nothing is wrong with and that is not there yet.
+RIGHT: dict[type[models.Model], Values] = {
+    Connection: lambda: {"slug": "b", "name": "B", "connector": "rest", "base_url": "https://b.example"},
+    Stream: lambda: {"connection": Connection.objects.get(), "dataset": "housing"},
+    SyncRun: lambda: {
+        "stream": stream(),
+        "status": "applied",
+        "trigger": "command",
+        "started_by": "ops",
+        "finished_at": NOW,
+        "read": 16,
+        "created": 1,
+        "modified": 2,
+        "voided": 5,
+        "absent": 1,
+        "unchanged": 3,
+        "copies": 2,
+        "rejected": 3,
+        "held": 1,
+        "live_before": 10,
+        "live_after": 6,
+    },
+    RunLease: lambda: {"run": over(), "holder": "host:1", "heartbeat_at": NOW, "expires_at": NOW},
+    Change: lambda: {
+        "run": over(),
+        "action": "create",
+        "key": "A2#1",
+        "raw_fingerprint": PRINT,
+        "canonical_fingerprint": PRINT,
+    },
+    SyncLink: lambda: {
+        "stream": stream(),
+        "key": "A2#1",
+        "raw_fingerprint": PRINT,
+        "canonical_fingerprint": PRINT,
+        "live": True,
+        "object_id": 2,
+    },
+    RunPage: lambda: {"run": over(), "number": 2, "digest": PRINT, "records": 0},
+    RejectedRecord: lambda: {"run": over(), "rule": "missing", "reason": "Why", "raw": b"{}", "raw_bytes": 2},
+    Alert: lambda: {"run": over(), "incident": "sync:b", "title": "B", "text": "Why", "last_seen_at": NOW},
+}
+
+CASES = [
+    *(Case("connection_named", Connection, {name: ""}) for name in ("slug", "name", "connector", "base_url")),
+    *(Case("connection_interval_not_under_5_minutes", Connection, {"every_minutes": n}) for n in (0, 1, 4)),
+    Case("stream_once_a_connection", Stream, {"dataset": "aid_awards"}),
+    Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "queued", "finished_at": None}),
+    Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "running", "finished_at": None}),
+    Case("sync_run_status_known", SyncRun, {"status": "asleep"}),
+    Case("sync_run_status_known", SyncRun, {"status": ""}),
+    Case("sync_run_ended_says_when", SyncRun, {"finished_at": None}),
+    Case("sync_run_ended_says_when", SyncRun, {"status": "previewed", "finished_at": None}),
+    Case("sync_run_failed_says_why", SyncRun, {"status": "failed"}),
+    Case("sync_run_failed_says_why", SyncRun, {"status": "held"}),
+    *(
+        Case("sync_run_decision_says_who_when_and_why", SyncRun, {"status": status, **said})
+        for status in ("approved", "refused")
+        for said in (
+            {},
+            {"decided_by": "ana", "decided_at": NOW},
+            {"decided_by": "ana", "decision_reason": "x"},
+            {"decided_at": NOW, "decision_reason": "x"},
+        )
+    ),
+    *(
+        Case("sync_run_read_is_accounted_for", SyncRun, {name: wrong})
+        for name, wrong in (("read", 15), ("modified", 3), ("unchanged", 2), ("copies", 0), ("rejected", 4), ("held", 0))
+    ),
+    Case("sync_run_read_is_accounted_for", SyncRun, {"absent": 0}),
+    Case("sync_run_live_records_add_up", SyncRun, {"live_after": 7}),
+    Case("sync_run_live_records_add_up", SyncRun, {"live_before": 9}),
+    Case("change_action_known", Change, {"action": "delete"}),
+    Case("change_action_known", Change, {"action": ""}),
+    Case("sync_link_key_once_a_stream", SyncLink, {"key": "A1#1"}),
+    Case("sync_link_object_only_while_live", SyncLink, {"live": False}),
+    Case("run_page_once_a_run", RunPage, {"number": 1}),
+    Case("rejected_record_says_why", RejectedRecord, {"rule": ""}),
+    Case("rejected_record_says_why", RejectedRecord, {"reason": ""}),
+    Case("alert_one_open_an_incident", Alert, {"incident": "sync:aid"}),
+    Case("alert_says_what", Alert, {"title": ""}),
+    Case("alert_says_what", Alert, {"text": ""}),
+]
+
+# Rows that look odd and are right.
+RIGHT_TOO: list[tuple[type[models.Model], dict[str, Any]]] = [
+    (Connection, {"every_minutes": 5}),
+    (Connection, {"every_minutes": None}),
+    (SyncLink, {"live": False, "object_id": None}),
+    (SyncLink, {"live": True, "object_id": None}),
+    (Alert, {"incident": "sync:aid", "resolved_at": NOW}),
+    # Only what was applied has to add up.
+    (SyncRun, {"status": "failed", "reason": "Why", "read": 99}),
+    (SyncRun, {"status": "cancelled", "live_after": 99}),
+]
+
+
+def test_each_named_constraint_has_a_case_that_breaks_it() -> None:
+    assert {case.constraint for case in CASES} == set(named_constraints("integrations"))
+
+
+def test_each_case_is_of_the_model_that_its_constraint_is_on() -> None:
+    owners = named_constraints("integrations")
+    assert [case for case in CASES if owners[case.constraint] is not case.model] == []
+
+
+def test_each_model_is_tried() -> None:
+    assert set(RIGHT) == set(apps.get_app_config("integrations").get_models())
+
+
+@pytest.mark.parametrize("model", RIGHT, ids=lambda model: model.__name__)
+def test_a_row_that_is_right_is_accepted(model: type[models.Model]) -> None:
+    before = model._default_manager.count()
+    insert(model, RIGHT[model]())
+    assert model._default_manager.count() == before + 1
+
+
+@pytest.mark.parametrize(("model", "values"), RIGHT_TOO, ids=str)
+def test_a_row_that_looks_odd_and_is_right_is_accepted(
+    model: type[models.Model], values: dict[str, Any]
+) -> None:
+    row = insert(model, RIGHT[model]() | values)
+    assert model._default_manager.filter(pk=row.pk, **values).exists()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_insert_that_breaks_a_constraint_is_refused_by_name(case: Case) -> None:
+    row = RIGHT[case.model]() | case.wrong_values()
+    with refused_by(case.constraint):
+        insert(case.model, row)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_update_that_breaks_a_constraint_is_refused_by_name(case: Case) -> None:
+    row = insert(case.model, RIGHT[case.model]())
+    with refused_by(case.constraint):
+        case.model._default_manager.filter(pk=row.pk).update(**case.wrong_values())
+
+
+def test_every_status_and_action_is_accepted() -> None:
+    said = {"reason": "Why", "decided_by": "ana", "decided_at": NOW, "decision_reason": "Why"}
+    for status in RunStatus:
+        SyncRun.objects.filter(status__in=LIVE_STATUSES).delete()
+        with rolled_back():
+            finished_at = None if status in LIVE_STATUSES else NOW
+            row = insert(SyncRun, RIGHT[SyncRun]() | said | {"status": status, "finished_at": finished_at})
+            assert SyncRun.objects.filter(pk=row.pk, status=status.value).exists()
+    for action in ChangeAction:
+        row = insert(Change, RIGHT[Change]() | {"action": action})
+        assert Change.objects.filter(pk=row.pk, action=action.value).exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        (model, field.name)
+        for model in RIGHT
+        for field in model._meta.concrete_fields
+        if field.unique and not isinstance(field, models.AutoField)
+    ],
+    ids=lambda part: getattr(part, "__name__", part),
+)
+def test_what_names_a_row_names_no_other(model: type[models.Model], field: str) -> None:
+    row = insert(model, RIGHT[model]())
+    another = resolved(RIGHT[model]() | {field: getattr(row, field)})
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(model, another)
