@@ -20,20 +20,30 @@ from django.http import (
     QueryDict,
 )
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from audit.admin import ReadOnlyAdmin
 from integrations.admin.badges import run_badge
-from integrations.decisions import Undecided, approve_run, cancel_run, refuse_run
+from integrations.decisions import (
+    Undecided,
+    approve_run,
+    cancel_run,
+    refuse_run,
+    release_pins,
+    undo_run,
+)
 from integrations.models import RejectedRecord, SyncRun
 from integrations.models.plan import ChangeAction
 from integrations.models.run import RunStatus
 from integrations.sync.certificate import shown_sums
 from integrations.sync.guards import with_movement
+from integrations.sync.undo import steps_to_undo
 
 CHANGES_A_PAGE = 50
 REJECTIONS_SHOWN = 50
+STEPS_SHOWN = 200
 # What the tiles of the run page show: the run's column, and its words.
 TILES = (
     ("read", "read"),
@@ -82,8 +92,30 @@ class SyncRunAdmin(ReadOnlyAdmin):
         decide = self.admin_site.admin_view(self.decide)
         return [
             path("<int:pk>/decide/<str:decision>/", decide, name="integrations_syncrun_decide"),
+            path("<int:pk>/undo/", self.admin_site.admin_view(self.undo), name="integrations_syncrun_undo"),
             *super().get_urls(),
         ]
+
+    def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What an undo of the run would bring back, and what it would leave, before anybody decides."""
+        if not request.user.has_perm("integrations.decide_syncrun"):
+            raise PermissionDenied
+        run = get_object_or_404(SyncRun.objects.select_related("stream__connection"), pk=pk)
+        steps = list(steps_to_undo(run)) if run.status == RunStatus.APPLIED else []
+        back = [step for step in steps if not step.skipped]
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "run": run,
+            "title": f"Undo run {run.pk}",
+            "back": back[:STEPS_SHOWN],
+            "back_count": len(back),
+            "is_selectable": len(back) <= STEPS_SHOWN,
+            "people": len({step.change.student_id for step in back}),
+            "skipped": [step for step in steps if step.skipped][:STEPS_SHOWN],
+            "skipped_count": len(steps) - len(back),
+        }
+        return TemplateResponse(request, "admin/integrations/syncrun/undo.html", context)
 
     def decide(self, request: HttpRequest, pk: int, decision: str) -> HttpResponse:
         """Take a decision about a run: a permission, one operation, a message."""
@@ -132,12 +164,26 @@ def _cancel(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
     return run, "Cancelled. Nothing of this run is applied."
 
 
+def _undo(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
+    """Whole, or the changes that were ticked: a page that lists them all says which it lists."""
+    only = [int(pk) for pk in form.getlist("only") if pk.isdecimal()] if "selected" in form else None
+    undo = undo_run(run, reason=form.get("reason", ""), only=only)
+    return undo, f"Undone. Run {undo.pk} took it back; it can be undone in turn."
+
+
+def _release(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
+    released = release_pins(run, reason=form.get("reason", ""))
+    return run, f"Released: the next run follows the source again for {released} records."
+
+
 # The buttons of a run page: each takes a decision, and says which run to show and what came of it.
 DECISIONS: Final[dict[str, Callable[[SyncRun, QueryDict], tuple[SyncRun, str]]]] = {
     "approve": _approve,
     "withhold": partial(_approve, withhold=True),
     "refuse": _refuse,
     "cancel": _cancel,
+    "undo": _undo,
+    "release": _release,
 }
 
 
@@ -170,6 +216,10 @@ def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         else None,
         "may_decide": request.user.has_perm("integrations.decide_syncrun"),
         "follower": run.carried_out_by.first(),
+        "undos": run.undone_by.all(),
+        "pinned": run.stream.links.filter(pinned__isnull=False, change__run=run).count()
+        if run.undoes_id
+        else 0,
         "actions": [
             ("", "All"),
             *((value, label) for value, label in ChangeAction.choices if value != ChangeAction.SAME),

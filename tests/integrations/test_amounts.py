@@ -144,7 +144,7 @@ def test_broken_text_elsewhere_in_a_record_rejects_that_record_alone(
 
 
 def test_a_name_of_any_script_arrives_as_it_was_written(feed: Feed, sync: Sync) -> None:
-    name = "Stipendium für Zoë – 奨学金 😀 \\ \\n \\N 'quoted\" \u200f%s {0}"
+    name = "Stipendium für Zoë \u2013 奨学金 😀 \\ \\n \\N 'quoted\" \u200f%s {0}"
     feed.awards = [award(1, fund={"code": "a\\tb", "name": name})]
     assert sync().created == 1
     entry = LedgerEntry.objects.get()

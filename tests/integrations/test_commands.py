@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import requests
 from django.core.mail import EmailMessage
 from django.core.management import call_command, load_command_class
 from django.db import connection as database
@@ -116,9 +115,7 @@ def test_sync_applies_and_reports_every_promised_key(
     assert AuditEvent.objects.about(run).first().actor_kind == "command"  # type: ignore[union-attr]
 
 
-def test_sync_with_nothing_to_do_is_applied_too(
-    feed: Feed, connection: Connection, manage: Manage
-) -> None:
+def test_sync_with_nothing_to_do_is_applied_too(feed: Feed, connection: Connection, manage: Manage) -> None:
     feed.awards = [award(1)]
     manage("sync", "financial-aid")
     said = manage("sync", "financial-aid", "--dataset", "aid_awards")
@@ -330,7 +327,10 @@ def test_connections_load_takes_a_list_whole_or_not_at_all(
         ("text", "JSON object"),
         (None, "JSON object"),
         ([1], "JSON object"),
-        ({"slug": "x", "name": "X", "base_url": "https://x.example", "schedule": {"every_minutes": 4}}, "every_minutes"),
+        (
+            {"slug": "x", "name": "X", "base_url": "https://x.example", "schedule": {"every_minutes": 4}},
+            "every_minutes",
+        ),
     ],
 )
 def test_connections_load_names_what_is_wrong_with_a_file(
@@ -356,7 +356,9 @@ def test_connections_load_prints_json_wherever_it_is_asked_for(
 ) -> None:
     file = document(feed.document())
     for arguments in (["--json", "load", file], ["load", "--json", file], ["load", file, "--json"]):
-        load_command_class("integrations", "connections").run_from_argv(["manage.py", "connections", *arguments])
+        load_command_class("integrations", "connections").run_from_argv(
+            ["manage.py", "connections", *arguments]
+        )
         assert json.loads(capsys.readouterr().out)["slug"] == "financial-aid"
 
 
@@ -364,7 +366,10 @@ def test_connections_load_prints_json_wherever_it_is_asked_for(
 def test_connections_load_never_prints_a_secret(
     feed: Feed, manage: Manage, document: Callable[[Any], str], tell: Callable[..., tuple[int, str, str]]
 ) -> None:
-    for auth in ({"type": "bearer", "token": "S3CRET"}, {"type": "bearer", "token": "S3CRET", "typo": "S3CRET"}):
+    for auth in (
+        {"type": "bearer", "token": "S3CRET"},
+        {"type": "bearer", "token": "S3CRET", "typo": "S3CRET"},
+    ):
         file = document(feed.document(auth=auth))
         assert "S3CRET" not in str(manage("connections", "load", file))
         assert "S3CRET" not in str(tell("connections", "load", file))
@@ -486,7 +491,13 @@ def standing(feed: Feed, sync: Sync) -> SyncRun:
     student, term = Student.objects.get(number="S0000001"), Term.objects.get(code="2026FA")
     post(student, term, Line(EntryKind.CHARGE, 100, "FEE"))
     post(student, term, Line(EntryKind.AID, 100, "BY-HAND"))
-    feed.awards = [award(1), award(2, state="accepted"), award(3, amount="-5.00"), award(4), award(5, state="offered")]
+    feed.awards = [
+        award(1),
+        award(2, state="accepted"),
+        award(3, amount="-5.00"),
+        award(4),
+        award(5, state="offered"),
+    ]
     sync()
     feed.awards = [award(1, amount="90.00"), *feed.awards[1:3], award(5, state="offered")]
     return sync()
@@ -505,9 +516,14 @@ def test_an_entry_that_a_person_voided_is_their_decision_and_no_fault(
     assert manage("verify_ledger").status == 0
 
 
-A_LIVE_ENTRY = "(SELECT min(id) FROM registration_ledgerentry WHERE state = 'posted' AND posted_run IS NOT NULL)"
+A_LIVE_ENTRY = (
+    "(SELECT max(id) FROM registration_ledgerentry WHERE state = 'posted' AND posted_run IS NOT NULL)"
+)
 BREAKS = {
-    "an entry deleted": (f"DELETE FROM registration_ledgerentry WHERE id = {A_LIVE_ENTRY}", "record_without_entry"),
+    "an entry deleted": (
+        f"DELETE FROM registration_ledgerentry WHERE id = {A_LIVE_ENTRY}",
+        "record_without_entry",
+    ),
     "an entry voided behind its record": (
         "UPDATE registration_ledgerentry SET state = 'void', voided_run = 1, voided_by = 'x', "
         f"voided_at = CURRENT_TIMESTAMP WHERE id = {A_LIVE_ENTRY}",
@@ -547,8 +563,7 @@ BREAKS = {
         "currency_differs",
     ),
     "aid turned into an adjustment": (
-        "UPDATE registration_ledgerentry SET kind = 'adjustment', adjusts = 'aid' "
-        f"WHERE id = {A_LIVE_ENTRY}",
+        f"UPDATE registration_ledgerentry SET kind = 'adjustment', adjusts = 'aid' WHERE id = {A_LIVE_ENTRY}",
         "kind_differs",
     ),
     "a posted entry made anticipated": (
@@ -615,7 +630,9 @@ def process(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_sync_in_a_process_of_its_own_prints_one_json_value_and_logs_to_stderr(feed: Feed, stream: Stream) -> None:
+def test_a_sync_in_a_process_of_its_own_prints_one_json_value_and_logs_to_stderr(
+    feed: Feed, stream: Stream
+) -> None:
     feed.awards = [award(1)]
     done = process("sync", "financial-aid", "--json")
     assert done.returncode == 0, done.stderr
@@ -651,10 +668,17 @@ def simulator(*arguments: str) -> Iterator[str]:
 
 
 def fetch(address: str, *, token: str = SIMULATOR_TOKEN) -> dict[str, Any]:
-    request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        body: dict[str, Any] = json.load(answer)
-        return body
+    """One answer of the simulator. Raises HTTPError for a status that is none of success."""
+    answer = requests.get(address, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+    answer.raise_for_status()
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def status_of(address: str, *, token: str = SIMULATOR_TOKEN) -> int:
+    with pytest.raises(requests.HTTPError) as caught:
+        fetch(address, token=token)
+    return caught.value.response.status_code
 
 
 def read_all(address: str, how: str) -> list[Any]:
@@ -683,20 +707,17 @@ def test_simulate_serves_the_same_data_for_the_same_seed_in_all_three_pagination
         assert read_all(one, "cursor") == by_page
         assert read_all(one, "next") == by_page
         assert read_all(other, "page") != by_page
-        for token in ("", "wrong"):
-            with pytest.raises(urllib.error.HTTPError) as caught:
-                fetch(f"{one}/awards", token=token)
-            assert caught.value.code == 401
-            caught.value.close()
+        assert [status_of(f"{one}/awards", token=token) for token in ("", "wrong")] == [401, 401]
         for path, code in (("/nothing", 404), ("/awards?page=0", 400), ("/awards?limit=x", 400)):
-            with pytest.raises(urllib.error.HTTPError) as caught:
-                fetch(f"{one}{path}")
-            assert caught.value.code == code
-            caught.value.close()
+            assert status_of(f"{one}{path}") == code
         with simulator(*arguments, "--seed", "5") as again:
             assert read_all(again, "cursor") == by_page
         first = by_page[0]
-        assert (first["student"]["number"], first["state"], first["fund"]["type"]) == ("S0000001", "PAID", "grant")
+        assert (first["student"]["number"], first["state"], first["fund"]["type"]) == (
+            "S0000001",
+            "PAID",
+            "grant",
+        )
 
 
 @pytest.mark.parametrize("port", ["99999", "-1"])

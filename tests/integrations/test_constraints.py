@@ -35,7 +35,9 @@ PRINT = b"0123456789abcdef"
 @pytest.fixture(autouse=True)
 def boundary(db: None) -> None:
     """A connection with one stream, a run that is going on and one that is over; each with a row of its own."""
-    connection = Connection.objects.create(slug="aid", name="Aid", connector="rest", base_url="https://a.example")
+    connection = Connection.objects.create(
+        slug="aid", name="Aid", connector="rest", base_url="https://a.example"
+    )
     stream = Stream.objects.create(connection=connection, dataset="aid_awards")
     over = SyncRun.objects.create(
         stream=stream, status="applied", trigger="command", started_by="ops", finished_at=NOW
@@ -123,7 +125,14 @@ CASES = [
     ),
     *(
         Case("sync_run_read_is_accounted_for", SyncRun, {name: wrong})
-        for name, wrong in (("read", 15), ("modified", 3), ("unchanged", 2), ("copies", 0), ("rejected", 4), ("held", 0))
+        for name, wrong in (
+            ("read", 15),
+            ("modified", 3),
+            ("unchanged", 2),
+            ("copies", 0),
+            ("rejected", 4),
+            ("held", 0),
+        )
     ),
     Case("sync_run_read_is_accounted_for", SyncRun, {"absent": 0}),
     Case("sync_run_live_records_add_up", SyncRun, {"live_after": 7}),

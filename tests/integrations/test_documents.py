@@ -500,7 +500,7 @@ def test_another_kind_of_credential_takes_nothing_over_from_the_earlier_one() ->
 @pytest.mark.django_db
 def test_no_interval_under_five_minutes_passes_document_form_or_database() -> None:
     assert save_connection(changed("schedule.every_minutes", 5))[0].every_minutes == 5
-    with pytest.raises(DocumentRefused, match="schedule.every_minutes"):
+    with pytest.raises(DocumentRefused, match=r"schedule\.every_minutes"):
         save_connection(changed("schedule.every_minutes", 4))
     connection = stored()
     connection.every_minutes = 4

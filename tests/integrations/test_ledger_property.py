@@ -115,16 +115,25 @@ def assert_ledger_is(live: dict[Key, Award]) -> None:
         assert totals.posted_aid == sum(record.cents for record in theirs if record.state == "disbursed")
         assert totals.anticipated_aid == sum(record.cents for record in theirs if record.state == "accepted")
         assert totals.balance == -totals.posted_aid
-    entries = LedgerEntry.objects.live().values_list("account__student__number", "term__code", "amount_minor", "kind")
+    entries = LedgerEntry.objects.live().values_list(
+        "account__student__number", "term__code", "amount_minor", "kind"
+    )
     assert sorted(entries) == sorted(
-        (f"S{record.student:07d}", record.term, abs(record.cents), "adjustment" if record.cents < 0 else "aid")
+        (
+            f"S{record.student:07d}",
+            record.term,
+            abs(record.cents),
+            "adjustment" if record.cents < 0 else "aid",
+        )
         for record in posting
         if record.state in ("accepted", "disbursed")
     )
     assert verify_ledger().faults == []
 
 
-def assert_run_adds_up(run: SyncRun, feed: list[Award], before: dict[Key, Award], live: dict[Key, Award]) -> None:
+def assert_run_adds_up(
+    run: SyncRun, feed: list[Award], before: dict[Key, Award], live: dict[Key, Award]
+) -> None:
     assert (run.status, run.read) == ("applied", len(feed)), run.reason
     assert (run.live_before, run.live_after) == (len(before), len(live))
     assert run.certificate["sums"]["live_before"] == sum(record.cents for record in before.values())
@@ -135,7 +144,9 @@ def assert_run_adds_up(run: SyncRun, feed: list[Award], before: dict[Key, Award]
 
 
 @examples(
-    max_examples=45, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=45,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(told=feeds(), closes_at=st.integers(0, 9))
 def test_any_sequence_of_feeds_ends_with_the_ledger_of_the_last_word_on_each_award(
@@ -160,7 +171,9 @@ def test_any_sequence_of_feeds_ends_with_the_ledger_of_the_last_word_on_each_awa
 
 
 @examples(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(told=feeds(), size=st.integers(1, 3))
 def test_how_a_feed_is_cut_into_pages_makes_no_difference(

@@ -39,7 +39,7 @@ def paginate(load: Load, feed: Feed) -> Any:
 def respond(feed: Feed, *pages: dict[str, Any]) -> None:
     """Serve these pages in turn, whatever is asked for; then empty ones."""
     remaining = iter(pages)
-    feed.answer = lambda request: Response(json.dumps(next(remaining, {"data": [], "total": 0})))
+    feed.answer = lambda _: Response(json.dumps(next(remaining, {"data": [], "total": 0})))
 
 
 def assert_failed(run: SyncRun, *words: str) -> None:
@@ -164,7 +164,7 @@ def test_a_total_that_is_no_number_fails_the_run(
 
 def test_a_server_that_ignores_the_page_number_fails_the_run(feed: Feed, paginate: Any, sync: Sync) -> None:
     paginate(PAGINATIONS["page"])
-    feed.answer = lambda request: Response(json.dumps({"data": [award(1)]}))
+    feed.answer = lambda _: Response(json.dumps({"data": [award(1)]}))
     assert_failed(sync(), "page 2 is the same as the page before it", "paging")
     assert len(feed.requests) == 2
 

@@ -183,6 +183,8 @@ def test_a_person_may_sync_at_any_time_and_the_run_says_who(feed: Feed, sync: Sy
     first, second = sync(), sync()
     assert (first.status, second.status) == ("applied", "applied")
     assert first.started_by == "system"
+    assert first.started_at is not None
+    assert first.finished_at is not None
     assert first.requested_at <= first.started_at <= first.finished_at
 
 
@@ -304,10 +306,10 @@ EDITS: dict[str, Callable[[Feed], dict[str, Any]]] = {
     "parameters": lambda feed: {"datasets": {"aid_awards": feed.dataset(params={"year": "2027"})}},
     "path": lambda feed: {"datasets": {"aid_awards": feed.dataset(path="/v2/awards")}},
     "address": lambda feed: {"base_url": f"{feed.base_url}/v2"},
-    "credential": lambda feed: {"auth": {"type": "bearer", "token": "another"}},
-    "guards": lambda feed: {"guards": {"max_modified_count": 0, "max_modified_share": 0}},
-    "switched off": lambda feed: {"enabled": False},
-    "dataset taken out": lambda feed: {"datasets": {}},
+    "credential": lambda _: {"auth": {"type": "bearer", "token": "another"}},
+    "guards": lambda _: {"guards": {"max_modified_count": 0, "max_modified_share": 0}},
+    "switched off": lambda _: {"enabled": False},
+    "dataset taken out": lambda _: {"datasets": {}},
 }
 
 
@@ -617,9 +619,11 @@ def test_each_change_keeps_what_was_and_what_is_and_whose_it_is(feed: Feed, sync
     feed.awards = [award(1, amount="80.00", state="accepted")]
     change = sync().changes.get()
     assert (change.action, change.amount_before, change.amount_after) == ("modify", 10_000, 8_000)
+    assert change.before is not None
+    assert change.after is not None
     assert (change.before["status"], change.after["status"]) == ("disbursed", "accepted")
     assert change.student == Student.objects.get(number="S0000001")
-    assert LedgerEntry.objects.get(pk=change.object_id).state == "anticipated"
+    assert LedgerEntry.objects.get(posted_change=change.pk).state == "anticipated"
     feed.awards = []
     change = sync().changes.get()
     assert (change.action, change.is_absent, change.amount_before, change.after) == (
@@ -628,4 +632,5 @@ def test_each_change_keeps_what_was_and_what_is_and_whose_it_is(feed: Feed, sync
         8_000,
         None,
     )
+    assert change.before is not None
     assert change.before["amount"] == 8_000

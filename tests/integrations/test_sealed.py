@@ -141,7 +141,7 @@ def test_whatever_is_sealed_opens_as_it_was_in_its_place_alone(value: dict[str, 
 )
 def test_a_key_that_is_none_is_refused_with_the_way_to_make_one(keys: list[str], settings: Any) -> None:
     settings.CREDENTIAL_KEYS = keys
-    with pytest.raises(ImproperlyConfigured, match="Key 1 of CREDENTIAL_KEYS.*Make one with") as caught:
+    with pytest.raises(ImproperlyConfigured, match=r"Key 1 of CREDENTIAL_KEYS.*Make one with") as caught:
         seal({"a": 1}, "somewhere")
     assert not any(key and key in str(caught.value) for key in keys)
 

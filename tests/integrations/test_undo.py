@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -209,3 +212,47 @@ def test_plan_apply_undo_returns_every_ledger_to_the_minor_unit(
         undo(undone)
     assert balances() == after
     assert not verify_ledger().faults
+
+
+# --- the page and the command -----------------------------------------------------------------------------
+
+
+def test_the_page_previews_what_comes_back_and_what_stays(
+    second_run: SyncRun, feed: Feed, sync: Sync, administrator: Client, balance: Balance
+) -> None:
+    feed.awards[0] = award(1, amount="50.00")
+    sync()
+    url = f"/admin/integrations/syncrun/{second_run.pk}/undo/"
+    page = administrator.get(url).content.decode()
+    assert "3 changes for 3 students would be taken back" in page
+    assert "changed since, by run" in page
+    chosen = second_run.changes.get(key="A0004#1").pk
+    response = administrator.post(
+        f"/admin/integrations/syncrun/{second_run.pk}/decide/undo/",
+        {"reason": "wrong student", "selected": "1", "only": [chosen]},
+        follow=True,
+    )
+    page = response.content.decode()
+    assert "took back" in page
+    assert (balance(2), balance(4)) == (0, 0)
+    assert "the source still says what was undone" in page
+
+
+def test_nobody_undoes_without_the_permission(second_run: SyncRun, auditor: Client, advisor: Client) -> None:
+    base = f"/admin/integrations/syncrun/{second_run.pk}"
+    for client in (auditor, advisor):
+        assert client.get(f"{base}/undo/").status_code == 403
+        assert client.post(f"{base}/decide/undo/", {"reason": "x"}).status_code == 403
+
+
+def test_the_command_undoes_and_prints_one_json_value(
+    second_run: SyncRun, capsys: pytest.CaptureFixture[str], balance: Balance
+) -> None:
+    call_command("runs", "undo", str(second_run.pk), "--reason", "a mistake", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert (report["status"], report["undoes"], report["created"]) == ("applied", second_run.pk, 2)
+    assert balance(4) == 0
+    with pytest.raises(SystemExit) as stopped:
+        call_command("runs", "undo", str(second_run.pk), "--reason", "again", "--json")
+    assert stopped.value.code == 1
+    assert "changed since" in json.loads(capsys.readouterr().out)["reason"]

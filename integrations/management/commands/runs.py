@@ -1,4 +1,4 @@
-"""Runs, and what a person decides about them: `manage.py runs list|show|approve|withhold|refuse|cancel`."""
+"""Runs, and what a person decides about them: `manage.py runs list|show|approve|withhold|refuse|undo|cancel`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any, Final
 
 from integrations.alerts import send_alerts
-from integrations.decisions import Undecided, approve_run, cancel_run, refuse_run
+from integrations.decisions import Undecided, approve_run, cancel_run, refuse_run, undo_run
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
 from integrations.management.reports import exit_status_of, line_of, report_of
 from integrations.models import SyncRun
@@ -17,6 +17,7 @@ DECISIONS: Final = {
     "approve": "apply a held plan: what the source still says of it",
     "withhold": "apply a held plan without the part that tripped",
     "refuse": "apply nothing of a held plan",
+    "undo": "take back what an applied run changed",
     "cancel": "stop a run that is queued or running",
 }
 
@@ -56,6 +57,9 @@ def _decide(run: SyncRun, action: str, reason: str) -> Outcome:
         done = execute_run(follower.pk)
         send_alerts()
         return Outcome(_report(done), _lines(done), exit_status_of(done))
+    if action == "undo":
+        undo = undo_run(run, reason=reason)
+        return Outcome(_report(undo), _lines(undo))
     (refuse_run if action == "refuse" else cancel_run)(run, reason=reason)
     run.refresh_from_db()
     return Outcome(_report(run), _lines(run))
@@ -77,6 +81,7 @@ def _report(run: SyncRun) -> dict[str, Any]:
         "decided_at": run.decided_at,
         "decision_reason": run.decision_reason,
         "carries_out": run.carries_out_id,
+        "undoes": run.undoes_id,
     }
 
 
