@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from django.contrib.auth.models import Group
 from django.db import transaction
 
+import audit
 from apiauth.models import User
 
+_ACTOR = audit.Actor(kind="command", name="command: up")
 MADE_PASSWORD_BYTES = 12
 
 
@@ -32,7 +34,9 @@ def ensure_login(username: str, group: str, *, email: str, superuser: bool, pass
         password = password or secrets.token_urlsafe(MADE_PASSWORD_BYTES)
         user = User.objects.create_user(username, email, password, is_staff=True, is_superuser=superuser)
         user.groups.add(Group.objects.get(name=group))
+        audit.record("user.created", user, actor=_ACTOR, detail={"role": group})
     elif password and not user.check_password(password):
         user.set_password(password)  # only then: a password that is set anew ends the sessions of its owner
         user.save(update_fields=["password"])
+        audit.record("user.password_set", user, actor=_ACTOR)
     return Login(username, password or None)

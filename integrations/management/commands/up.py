@@ -165,7 +165,7 @@ def _ready(address: str, base_url: str, logins: dict[str, Login], first_looks: d
         "stop": "Ctrl-C",
     }
     return "\n".join(
-        ["Matricula is ready.", "", *(f"  {name:<14} {value}" for name, value in rows.items()), ""]
+        ["Ready: Matricula is up.", "", *(f"  {name:<14} {value}" for name, value in rows.items()), ""]
     )
 
 

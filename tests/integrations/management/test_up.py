@@ -207,7 +207,7 @@ def demo(demo_home: Home, port: int) -> Iterator[Up]:
 def test_the_ready_block_says_where_everything_is(demo: Up, port: int) -> None:
     rows = dict(re.split(r" {2,}", line.strip(), maxsplit=1) for line in demo.stdout.splitlines()[2:])
     address = f"http://127.0.0.1:{port}"
-    assert demo.stdout.startswith("Matricula is ready.\n")
+    assert demo.stdout.startswith("Ready: Matricula is up.\n")
     assert rows == {
         "address": f"{address}/",
         "administrator": "admin / correct-horse-9",
