@@ -111,6 +111,10 @@ class Connector(ABC):
     def read_page(self, stream: Stream, token: str, body: Any, read: int) -> Answer:
         """Return the records of an answer and what follows it; `read` records came before. Raises NotUnderstood."""
 
+    def is_snapshot(self, stream: Stream) -> bool:
+        """Whether a record that stays in the feed is in every extract, though others come and go while it is read."""
+        return True
+
     def do(self, operation: str, arguments: BaseModel) -> BaseModel:
         """Perform a named operation. The base performs none."""
         raise Unsupported(self.label, "do", operation)

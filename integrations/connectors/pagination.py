@@ -29,6 +29,8 @@ class _Paged(BaseModel, ABC):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     follows_addresses: ClassVar[bool] = False
+    # Whether records that come and go while the feed is read leave the others where they are.
+    is_snapshot: ClassVar[bool] = True
     total: str | None = None
 
     @field_validator("total", "cursor", "next", check_fields=False)
@@ -70,6 +72,8 @@ class PageNumbers(_Paged):
     page proves nothing: a server may cap the size or filter after cutting, and what is missing would be voided.
     For the same reason a 404 is a failure; a system that answers so after its last page needs `total`."""
 
+    # A record that goes from page 1 moves the first of page 2 onto page 1, which has been read.
+    is_snapshot: ClassVar[bool] = False
     type: Literal["page"]
     page_param: str = "page"
     size_param: str | None = None

@@ -72,6 +72,9 @@ class RestConnector(Connector):
                 raise NotUnderstood("what should be the address of the next page is none") from None
         return Answer(records, following, endpoint.pagination.announced(body))
 
+    def is_snapshot(self, stream: Stream) -> bool:
+        return Endpoint.model_validate(stream.endpoint).pagination.is_snapshot
+
     def _address(self, url: str, token: str, stream: Stream) -> str:
         """The next page's address, made whole. It has to stay with the system that our credentials are for."""
         address = urljoin(url, token)

@@ -7,6 +7,8 @@ import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
+import xxhash
 from django.db import models
 from django.db.models import F, Q
 
@@ -114,6 +116,9 @@ class Stream(models.Model):
         blank=True,
         help_text="Version of the mapping that the links' raw fingerprints were read with.",
     )
+    known_scope = models.CharField(
+        max_length=32, blank=True, help_text="What the last applied extract was asked for, as a digest."
+    )
     next_run_at = models.DateTimeField(null=True, blank=True)
 
     objects = StreamQuerySet.as_manager()
@@ -137,6 +142,13 @@ class Stream(models.Model):
         """The request parameters that the administrator gave: their values are treated as secrets."""
         params: dict[str, Any] = self.connection.secrets.get("params", {})
         return dict(params.get(self.dataset, {}))
+
+    @property
+    def scope(self) -> str:
+        """A digest of what an extract is asked for: its path and parameters. What it does not bring is absent only if
+        it lies within that, so that a filter that moves on to the next year voids nothing of the last one."""
+        asked_for = [self.endpoint.get("path", ""), sorted(self.params.items())]
+        return xxhash.xxh3_128_hexdigest(orjson.dumps(asked_for))
 
     def time_after(self, now: datetime.datetime) -> datetime.datetime | None:
         """When the stream is due after a run at `now`; never, where only a person starts it."""

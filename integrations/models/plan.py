@@ -82,6 +82,9 @@ class SyncLink(models.Model):
     object_id = models.BigIntegerField(null=True)
     amount = models.BigIntegerField(default=0)
     live = models.BooleanField()
+    scope = models.CharField(
+        max_length=32, default="", help_text="What the extract that had it was asked for."
+    )
     # What the source says and we do not follow, because a person undid it: the canonical fingerprint of that value, or
     # no bytes where the source says nothing any more. It holds until the source says something else.
     pinned = models.BinaryField(max_length=FINGERPRINT_BYTES, null=True)

@@ -11,8 +11,9 @@ from integrations.datasets import DATASETS
 from integrations.models import Change, Stream, SyncLink, SyncRun
 from integrations.models.plan import ChangeAction
 from integrations.models.run import RunStatus, RunStep
-from integrations.sync.bulk import execute
+from integrations.sync.bulk import execute, id_set
 from integrations.sync.certificate import Certificate
+from integrations.sync.known import KnownRecords
 from integrations.sync.lease import Lease
 
 CHANGE, LINK = Change._meta.db_table, SyncLink._meta.db_table
@@ -23,7 +24,9 @@ class ConnectionChanged(Exception):
 
 
 @transaction.atomic
-def apply_plan(run: SyncRun, stream: Stream, lease: Lease, certificate: Certificate) -> None:
+def apply_plan(
+    run: SyncRun, stream: Stream, lease: Lease, certificate: Certificate, known: KnownRecords
+) -> None:
     """Carry the plan of `run` into registration and remember what was applied.
 
     Raises LeaseLost when the run is no longer ours, ConnectionChanged when its connection was edited meanwhile, and
@@ -36,7 +39,7 @@ def apply_plan(run: SyncRun, stream: Stream, lease: Lease, certificate: Certific
         action__in=[ChangeAction.CREATE, ChangeAction.MODIFY], object_id__isnull=False
     )
     certificate.check_posted(DATASETS[stream.dataset].land(run), posting.count())
-    _remember(run, stream)
+    _remember(run, stream, known)
     live = stream.links.filter(live=True).aggregate(count=Count("id"), total=Sum("amount"))
     certificate.check_live(live["count"], int(live["total"] or 0))
     certificate.write_to(run)
@@ -58,15 +61,24 @@ def _check_connection(stream: Stream) -> None:
         raise ConnectionChanged
 
 
-def _remember(run: SyncRun, stream: Stream) -> None:
+def _remember(run: SyncRun, stream: Stream, known: KnownRecords) -> None:
     """Bring the links to what was applied, so that the next run knows it."""
     if stream.known_with != stream.mapping_version:
         # Whatever this run did not map anew was read with another mapping: look at it again next time.
         execute(f"UPDATE {LINK} SET raw_fingerprint = %s WHERE stream_id = %s", [b"", stream.pk])
+    if stream.known_scope != stream.scope:
+        _remember_scope(stream, known)
     remember_changes(run, stream)
     _remember_sameness(run, stream)
     Change.objects.filter(run=run, action=ChangeAction.SAME).delete()
-    Stream.objects.filter(pk=stream.pk).update(known_with=stream.mapping_version)
+    Stream.objects.filter(pk=stream.pk).update(known_with=stream.mapping_version, known_scope=stream.scope)
+
+
+def _remember_scope(stream: Stream, known: KnownRecords) -> None:
+    """What needed no second look has been brought by this extract too, which was asked for something else than the last:
+    it belongs to this one's scope now."""
+    with id_set("seen_link", known.seen_ids()) as seen:
+        execute(f"UPDATE {LINK} SET scope = %s WHERE id IN (SELECT id FROM {seen})", [stream.scope])
 
 
 def remember_changes(run: SyncRun, stream: Stream) -> None:
@@ -74,14 +86,15 @@ def remember_changes(run: SyncRun, stream: Stream) -> None:
     it returns as it was, it must not look known."""
     execute(
         f"INSERT INTO {LINK} AS link (stream_id, key, raw_fingerprint, canonical_fingerprint, object_id, amount, "
-        "live, change_id) "
+        "live, change_id, scope) "
         "SELECT %s, key, CASE WHEN is_absent THEN %s ELSE raw_fingerprint END, canonical_fingerprint, object_id, "
-        "coalesce(amount_after, amount_before, 0), action <> 'void', id "
+        "coalesce(amount_after, amount_before, 0), action <> 'void', id, %s "
         f"FROM {CHANGE} WHERE run_id = %s AND action <> 'same' "
         "ON CONFLICT (stream_id, key) DO UPDATE SET raw_fingerprint = excluded.raw_fingerprint, "
         "canonical_fingerprint = excluded.canonical_fingerprint, object_id = excluded.object_id, "
-        "amount = excluded.amount, live = excluded.live, change_id = excluded.change_id, pinned = NULL",
-        [stream.pk, b"", run.pk],
+        "amount = excluded.amount, live = excluded.live, change_id = excluded.change_id, "
+        "scope = excluded.scope, pinned = NULL",
+        [stream.pk, b"", stream.scope, run.pk],
     )
 
 
@@ -89,10 +102,11 @@ def _remember_sameness(run: SyncRun, stream: Stream) -> None:
     """Learn the new looks of what means the same. A record first seen cancelled gets a link that is not live. A pin
     goes when the source says something else than what was pinned."""
     execute(
-        f"INSERT INTO {LINK} AS link (stream_id, key, raw_fingerprint, canonical_fingerprint, amount, live) "
-        "SELECT %s, key, raw_fingerprint, canonical_fingerprint, coalesce(amount_after, 0), FALSE "
+        f"INSERT INTO {LINK} AS link (stream_id, key, raw_fingerprint, canonical_fingerprint, amount, live, scope) "
+        "SELECT %s, key, raw_fingerprint, canonical_fingerprint, coalesce(amount_after, 0), FALSE, %s "
         f"FROM {CHANGE} WHERE run_id = %s AND action = 'same' "
         "ON CONFLICT (stream_id, key) DO UPDATE SET raw_fingerprint = excluded.raw_fingerprint, "
+        "scope = excluded.scope, "
         "pinned = CASE WHEN link.pinned = excluded.canonical_fingerprint THEN link.pinned END",
-        [stream.pk, run.pk],
+        [stream.pk, stream.scope, run.pk],
     )

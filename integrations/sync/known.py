@@ -53,6 +53,10 @@ class KnownRecords:
         place = self._find(fingerprint)
         return 0 if place is None else self._times_seen[place]
 
+    def seen_ids(self) -> Iterator[int]:
+        """The links of known records that have come in their known form."""
+        return (link_id for link_id, times in zip(self._link_ids, self._times_seen, strict=True) if times)
+
     def unseen_ids(self) -> Iterator[int]:
         """The links of known records that have not come, or not in their known form."""
         return (link_id for link_id, times in zip(self._link_ids, self._times_seen, strict=True) if not times)

@@ -174,7 +174,8 @@ def _match_with_links(run: SyncRun, stream: Stream) -> None:
 
 
 def _void_absent(run: SyncRun, stream: Stream, extract: Extract, unseen: str) -> None:
-    """Add a voiding change for each live record that the feed no longer has, outside closed terms.
+    """Add a voiding change for each live record that the feed no longer has, within what it was asked for and outside
+    closed terms.
 
     A record that came, though it was rejected, is not absent. What was not loaded as known can only be recognised
     by its key.
@@ -188,12 +189,13 @@ def _void_absent(run: SyncRun, stream: Stream, extract: Extract, unseen: str) ->
         "link.canonical_fingerprint, link.amount, previous.after "
         f"FROM {LINK} AS link JOIN {CHANGE} AS previous ON previous.id = link.change_id "
         f"LEFT JOIN {unseen} AS unseen ON unseen.id = link.id "
-        f"WHERE link.stream_id = %s AND link.live AND (link.pinned IS NULL OR link.pinned <> %s) {unlooked}"
+        f"WHERE link.stream_id = %s AND link.live AND link.scope = %s "
+        f"AND (link.pinned IS NULL OR link.pinned <> %s) {unlooked}"
         f"AND NOT EXISTS (SELECT 1 FROM {CHANGE} AS staged WHERE staged.run_id = %s AND staged.key = link.key) "
         f"AND NOT EXISTS (SELECT 1 FROM {REJECTED} AS rejected "
         "WHERE rejected.run_id = %s AND rejected.key = link.key) "
         f"AND NOT ({DATASETS[stream.dataset].is_in_closed_term('previous.after')})",
-        [run.pk, stream.pk, ABSENT, *([b""] if unlooked else []), run.pk, run.pk],
+        [run.pk, stream.pk, stream.scope, ABSENT, *([b""] if unlooked else []), run.pk, run.pk],
     )
 
 

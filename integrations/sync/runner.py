@@ -14,9 +14,11 @@ import audit
 from audit.faults import where
 from integrations.alerts import raise_alert, resolve_alerts
 from integrations.connectors.base import Unsupported
+from integrations.connectors.registry import connector_for
 from integrations.models import Change, RunLease, RunPage, Stream, SyncRun
 from integrations.models.run import RunStatus, RunStep
 from integrations.models.sealed import SealBroken
+from integrations.sync.absence import confirm_absence
 from integrations.sync.apply import ConnectionChanged, apply_plan
 from integrations.sync.certificate import Certificate, CertificateBroken
 from integrations.sync.extract import extract
@@ -76,6 +78,8 @@ def _travel(run: SyncRun, stream: Stream, lease: Lease) -> None:
     extracted = extract(run, stream, lease)
     _enter(run, RunStep.PLAN, lease)
     certificate = make_plan(run, stream, extracted)
+    if certificate.counts.absent and not connector_for(stream.connection).is_snapshot(stream):
+        confirm_absence(run, stream, lease, certificate)
     _enter(run, RunStep.GUARD, lease)
     # What carries out a decision has a ceiling instead of guards: a person has seen all of it.
     trips = [] if run.carries_out_id else tripped_guards(run, stream, certificate)
@@ -84,7 +88,7 @@ def _travel(run: SyncRun, stream: Stream, lease: Lease) -> None:
     else:
         _enter(run, RunStep.APPLY, lease)
         with transaction.atomic():
-            apply_plan(run, stream, lease, certificate)
+            apply_plan(run, stream, lease, certificate, extracted.known)
             _supersede_held(run)
             resolve_alerts(stream)
 

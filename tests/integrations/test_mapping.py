@@ -259,7 +259,7 @@ def test_a_path_that_is_no_jmespath_is_refused(path: str) -> None:
 )
 def test_an_expression_that_cannot_be_done_with_a_record_rejects_it(path: str, value: object) -> None:
     mapping = CompiledMapping({"other": "kept", "field": path})
-    with pytest.raises(Unmapped, match="^field: .") as caught:
+    with pytest.raises(Unmapped, match=r"^field: .") as caught:
         mapping.apply({"value": value, "kept": 1})
     assert caught.value.rejection.rule == "not_mapped"
     assert caught.value.values["other"] == 1
