@@ -526,8 +526,8 @@ def test_the_certificate_of_a_run_adds_up_in_counts_and_in_money(feed: Feed, syn
         "UPDATE integrations_synclink SET amount = amount + 1 WHERE key = 'A0001#1'",
         "UPDATE integrations_synclink SET live = FALSE, object_id = NULL WHERE key = 'A0001#1'",
         "DELETE FROM integrations_synclink WHERE key = 'A0001#1'",
-        "INSERT INTO integrations_synclink (stream_id, key, raw_fingerprint, canonical_fingerprint, amount, live) "
-        "SELECT stream_id, 'stray', raw_fingerprint, canonical_fingerprint, 0, TRUE FROM integrations_synclink",
+        "INSERT INTO integrations_synclink (stream_id, key, raw_fingerprint, canonical_fingerprint, amount, live, "
+        "scope) SELECT stream_id, 'stray', raw_fingerprint, canonical_fingerprint, 0, TRUE, scope FROM integrations_synclink",
         "UPDATE integrations_change SET amount_after = amount_after + 1 WHERE key = 'A0002#1'",
         "DELETE FROM integrations_change WHERE key = 'A0002#1'",
     ],
