@@ -37,7 +37,7 @@ from integrations.decisions import (
 from integrations.models import RejectedRecord, SyncRun
 from integrations.models.plan import ChangeAction
 from integrations.models.run import RunStatus
-from integrations.sync.certificate import shown_sums
+from integrations.sync.certificate import equations, shown_sums
 from integrations.sync.guards import with_movement
 from integrations.sync.undo import steps_to_undo
 
@@ -207,6 +207,7 @@ def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         "subtitle": None,
         "tiles": [(label, getattr(run, name), shown_sums(run).get(name, "")) for name, label in TILES],
         "changes": page,
+        "equations": equations(run),
         "chosen_action": action,
         "sought": sought,
         "is_plan": is_plan,

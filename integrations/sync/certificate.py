@@ -8,13 +8,15 @@ In counts the two `_before` figures equal their fellows; in money they are what 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.conf import settings
 
 from integrations.models import SyncRun
-from registration.money import decimal_text
+from integrations.models.run import RunStatus
+from registration.money import decimal_text, display
 
 
 class CertificateBroken(Exception):
@@ -102,6 +104,44 @@ class Certificate:
 
 def _with_results(tally: Tally) -> dict[str, int]:
     return {**asdict(tally), "voided": tally.cancelled_before + tally.absent, "live_after": tally.live_after}
+
+
+def equations(run: SyncRun) -> list[tuple[str, str]]:
+    """The two equations of an applied run, in records and in money, as people read them."""
+    if run.status != RunStatus.APPLIED or not run.certificate:
+        return []
+    counts = {
+        "read": run.read,
+        "created": run.created,
+        "modified": run.modified,
+        "modified_before": run.modified,
+        "cancelled": run.voided - run.absent,
+        "voided": run.voided,
+        "unchanged": run.unchanged,
+        "copies": run.copies,
+        "rejected": run.rejected,
+        "held": run.held,
+        "live_before": run.live_before,
+        "live_after": run.live_after,
+    }
+    currency, sums = run.certificate["currency"], run.certificate["sums"]
+    return [
+        ("In records", _in_words(counts, lambda count: f"{count:,}")),
+        ("In money", _in_words(sums, lambda minor: display(minor, currency))),
+    ]
+
+
+def _in_words(tally: dict[str, int], shown: Callable[[int], str]) -> str:
+    """Both equations with the terms that are not zero."""
+    kinds = ("created", "modified", "cancelled", "unchanged", "copies", "rejected", "held")
+    parts = [f"{shown(tally[kind])} {kind}" for kind in kinds if tally[kind]] or ["nothing"]
+    moves = [f"+ {shown(tally['created'])} created"] if tally["created"] else []
+    if difference := tally["modified"] - tally["modified_before"]:
+        moves.append(f"{'+' if difference > 0 else '-'} {shown(abs(difference))} by modification")
+    if tally["voided"]:
+        moves.append(f"- {shown(tally['voided'])} voided")
+    live = " ".join([f"{shown(tally['live_before'])} live before", *moves])
+    return f"{shown(tally['read'])} read = {' + '.join(parts)}; {live} = {shown(tally['live_after'])} live after."
 
 
 def shown_sums(run: SyncRun) -> dict[str, str]:

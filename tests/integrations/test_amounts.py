@@ -176,7 +176,7 @@ amounts = st.decimals(Decimal("-9999999999.99"), Decimal("9999999999.99"), place
 )
 
 
-@examples(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(amounts, min_size=1, max_size=12), data=st.data())
 def test_any_decimal_of_two_digits_survives_the_road_to_the_minor_unit(
     feed: Feed, sync: Sync, balance: Balance, values: list[Decimal], data: st.DataObject

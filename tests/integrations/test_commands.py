@@ -478,11 +478,15 @@ def unprotected() -> Iterator[None]:
     """Set the ledger's triggers aside, as whoever owns the table can; they are back when it ends."""
     (refusal,) = [part for part in refusals_in_migrations() if part.table == LedgerEntry._meta.db_table]
     assert isinstance(refusal, RefuseChanges)
-    for statement in refusal.removal(database.vendor):
-        execute(statement)
+    run_all(refusal.removal(database.vendor))
     yield
-    for statement in refusal.statements(database.vendor):
-        execute(statement)
+    run_all(refusal.statements(database.vendor))
+
+
+def run_all(statements: list[str]) -> None:
+    with database.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)  # without parameters: a % in it stands for itself
 
 
 @pytest.fixture

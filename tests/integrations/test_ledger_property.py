@@ -144,7 +144,7 @@ def assert_run_adds_up(
 
 
 @examples(
-    max_examples=45,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -171,7 +171,7 @@ def test_any_sequence_of_feeds_ends_with_the_ledger_of_the_last_word_on_each_awa
 
 
 @examples(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -279,3 +279,18 @@ def test_a_correction_of_a_student_is_audited_by_field_and_without_values(
     event = AuditEvent.objects.get(action="student.changed")
     assert event.detail == {"fields": ["Given name"]}
     assert event.actor_name == "ada"
+
+
+def test_the_run_page_certifies_both_equations_in_records_and_in_money(
+    administrator: Client, feed: Feed, sync: Sync
+) -> None:
+    feed.awards = [award(1), award(2), award(3)]
+    sync()
+    feed.awards = [award(1, amount="80.00"), award(2, state="cancelled"), award(4), award(5, amount="x")]
+    words = text_of(administrator, sync().get_absolute_url())
+    assert "4 read = 1 created + 1 modified + 1 cancelled + 1 rejected" in words
+    assert "3 live before + 1 created - 2 voided = 2 live after" in words
+    assert (
+        "300.00 USD live before + 100.00 USD created - 20.00 USD by modification - 200.00 USD voided" in words
+    )
+    assert "= 180.00 USD live after" in words
