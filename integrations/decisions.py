@@ -40,18 +40,15 @@ def approve_run(run: SyncRun, *, checksum: str, reason: str, withhold: bool = Fa
         )
     if why := _four_eyes_forbid(held):
         raise Undecided(why)
-    if live := SyncRun.objects.live().filter(stream=held.stream_id).first():
-        raise Undecided(
-            f"Run {live.pk} is under way and may change what this plan is about. Decide when it has ended."
-        )
     _decide(held, RunStatus.APPROVED, reason)
-    follower = SyncRun.objects.create(
+    follower = SyncRun(
         stream=held.stream,
         trigger=RunTrigger.APPROVAL,
         started_by=audit.current_actor().name,
         carries_out=held,
         withholds_tripped=withhold,
     )
+    _make_live(follower)
     action = "withheld" if withhold else "approved"
     audit.record(
         f"sync_run.{action}",
@@ -121,19 +118,26 @@ def undo_run(run: SyncRun, *, reason: str, only: Collection[int] | None = None) 
 
 def _undo_of(applied: SyncRun) -> SyncRun:
     """The run that takes `applied` back: it is live while it works, so that no other run can plan meanwhile."""
+    undo = SyncRun(
+        stream=applied.stream,
+        status=RunStatus.RUNNING,
+        step=RunStep.APPLY,
+        trigger=RunTrigger.UNDO,
+        started_by=audit.current_actor().name,
+        started_at=timezone.now(),
+        undoes=applied,
+    )
+    _make_live(undo)
+    return undo
+
+
+def _make_live(run: SyncRun) -> None:
+    """Save a live run. Raises Undecided when the stream has one: it may change what this one is about."""
     try:
         with transaction.atomic():
-            return SyncRun.objects.create(
-                stream=applied.stream,
-                status=RunStatus.RUNNING,
-                step=RunStep.APPLY,
-                trigger=RunTrigger.UNDO,
-                started_by=audit.current_actor().name,
-                started_at=timezone.now(),
-                undoes=applied,
-            )
+            run.save()
     except IntegrityError:
-        raise Undecided("Another run is under way. Undo when it has ended.") from None
+        raise Undecided(f"Another run of {run.stream} is under way. Decide when it has ended.") from None
 
 
 @transaction.atomic

@@ -230,16 +230,15 @@ def request_run(stream: Stream, trigger: RunTrigger, *, dry_run: bool = False) -
 
 def _queued(stream: Stream, trigger: RunTrigger, *, dry_run: bool) -> SyncRun:
     """Insert the run: the constraint, not a look beforehand, decides whether there may be another."""
-    while True:
-        try:
-            with transaction.atomic():
-                return SyncRun.objects.create(
-                    stream=stream, trigger=trigger, is_dry_run=dry_run, started_by=audit.current_actor().name
-                )
-        except IntegrityError:
-            # One that has ended since then is no hindrance any more.
-            if live := SyncRun.objects.live().filter(stream=stream).first():
-                raise AlreadyRunning(live) from None
+    run = SyncRun(stream=stream, trigger=trigger, is_dry_run=dry_run, started_by=audit.current_actor().name)
+    try:
+        with transaction.atomic():
+            run.save()
+    except IntegrityError:
+        if live := SyncRun.objects.live().filter(stream=stream).first():
+            raise AlreadyRunning(live) from None
+        run.save()  # the one in the way has ended since then
+    return run
 
 
 def ring(run_id: int) -> None:
