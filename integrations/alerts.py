@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from enum import StrEnum
 from typing import Final
 
 import structlog
@@ -20,34 +21,46 @@ log = structlog.get_logger(__name__)
 CLAIM: Final = datetime.timedelta(minutes=2)
 
 
-def raise_alert(run: SyncRun) -> Alert:
-    """Note that `run` needs a person: open the incident of its stream, or add to the one that is open."""
-    now = timezone.now()
-    incident = _incident(run.stream)
+class Incident(StrEnum):
+    """What a stream can suffer from: one open alert for each."""
+
+    SYNC = "sync"  # a run failed, or its plan is held
+    SILENT = "silent"  # nothing has succeeded for longer than it should take
+    FEW = "few"  # far fewer records came than usually do
+
+
+def raise_for_run(run: SyncRun) -> Alert:
+    """Note that `run` has failed or is held."""
+    title = f"{run.stream.connection.name}: {run.get_status_display().lower()}"
+    return raise_alert(run.stream, Incident.SYNC, title=title, text=run.reason, run=run)
+
+
+def raise_alert(
+    stream: Stream, kind: Incident, *, title: str, text: str, run: SyncRun | None = None
+) -> Alert:
+    """Open the incident of the stream, or add to the one that is open."""
+    now, incident = timezone.now(), _incident(stream, kind)
     repeated = Alert.objects.open().filter(incident=incident)
-    if repeated.update(times=F("times") + 1, last_seen_at=now, text=run.reason):
+    if repeated.update(times=F("times") + 1, last_seen_at=now, text=text):
         return repeated.get()
     return Alert.objects.create(
-        run=run,
-        incident=incident,
-        title=f"{run.stream.connection.name}: {run.get_status_display().lower()}",
-        text=run.reason,
-        last_seen_at=now,
+        stream=stream, run=run, incident=incident, title=title, text=text, last_seen_at=now
     )
 
 
-def resolve_alerts(stream: Stream) -> int:
-    """Close the stream's open incident: its cause is gone. Returns how many were closed."""
-    return Alert.objects.open().filter(incident=_incident(stream)).update(resolved_at=timezone.now())
+def resolve_alerts(stream: Stream, *kinds: Incident) -> int:
+    """Close the stream's open incidents of these kinds: their cause is gone. Returns how many were closed."""
+    incidents = [_incident(stream, kind) for kind in kinds]
+    return Alert.objects.open().filter(incident__in=incidents).update(resolved_at=timezone.now())
 
 
 def send_alerts() -> int:
     """Send every e-mail that is still owed and return how many were sent. One that cannot be sent stays owed."""
-    return sum(_send(alert) for alert in Alert.objects.unsent(timezone.now()).select_related("run"))
+    return sum(_send(alert) for alert in Alert.objects.unsent(timezone.now()).select_related("run", "stream"))
 
 
-def _incident(stream: Stream) -> str:
-    return f"sync:{stream.connection.slug}:{stream.dataset}"
+def _incident(stream: Stream, kind: Incident) -> str:
+    return f"{kind}:{stream.connection.slug}:{stream.dataset}"
 
 
 def _send(alert: Alert) -> bool:
@@ -88,7 +101,6 @@ def _recipients() -> list[str]:
 def _letter(alert: Alert) -> str:
     return (
         f"{alert.text}\n\n"
-        f"See the run: {settings.BASE_URL}{alert.run.get_absolute_url()}\n\n"
-        "Bills stand as they did before this run. "
-        "The alert closes by itself when the next run succeeds.\n"
+        f"See it: {settings.BASE_URL}{alert.get_absolute_url()}\n\n"
+        "The alert closes by itself when the next run succeeds as it should.\n"
     )

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 import audit
-from integrations.alerts import resolve_alerts
+from integrations.alerts import Incident, resolve_alerts
 from integrations.models import Change, Connection, RunLease, RunPage, SyncRun
 from integrations.models.run import RunStatus, RunStep, RunTrigger
 from integrations.operations import ring
@@ -56,7 +56,7 @@ def approve_run(run: SyncRun, *, checksum: str, reason: str, withhold: bool = Fa
         reason=reason,
         detail={"carried_out_by": follower.pk, "checksum": checksum},
     )
-    resolve_alerts(held.stream)
+    resolve_alerts(held.stream, Incident.SYNC)
     if audit.current_actor().kind == "user":
         transaction.on_commit(lambda: ring(follower.pk))
     return follower
@@ -68,7 +68,7 @@ def refuse_run(run: SyncRun, *, reason: str) -> None:
     held = _held(run, reason)
     _decide(held, RunStatus.REFUSED, reason)
     audit.record("sync_run.refused", held, reason=reason)
-    resolve_alerts(held.stream)
+    resolve_alerts(held.stream, Incident.SYNC)
 
 
 @transaction.atomic

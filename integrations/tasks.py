@@ -11,6 +11,7 @@ from audit.context import Actor, acting
 from integrations import alerts, operations
 from integrations.models import SyncRun
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
+from integrations.sync.silence import notice_silent_feeds
 
 WORKER = Actor(kind="worker", name="schedule")
 # A queued run that nobody has taken for this long has lost its ring.
@@ -37,9 +38,10 @@ def start_due_syncs() -> int:
 
 @shared_task
 def sweep_runs() -> None:
-    """Ring again for queued runs whose ring was lost, and end those whose process has died."""
+    """Ring again for queued runs whose ring was lost, end those whose process has died, and notice feeds that have gone silent."""
     with acting(WORKER):
         abandon_lapsed_runs()
+        notice_silent_feeds()
     for run in SyncRun.objects.waiting_since(timezone.now() - UNANSWERED):
         operations.ring(run.pk)
 

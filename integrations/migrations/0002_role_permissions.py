@@ -9,6 +9,7 @@ PERMISSIONS = {
         "change_connection",
         "view_stream",
         "view_syncrun",
+        "decide_syncrun",
         "view_change",
         "view_rejectedrecord",
         "view_alert",

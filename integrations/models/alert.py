@@ -6,7 +6,9 @@ import datetime
 
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 
+from integrations.models.connection import Stream
 from integrations.models.run import SyncRun
 
 
@@ -23,9 +25,10 @@ class AlertQuerySet(models.QuerySet["Alert"]):
 
 
 class Alert(models.Model):
-    """One incident. A stream has one open alert at most: a failure that repeats adds to its count."""
+    """One incident. What a stream suffers from has one open alert: a failure that repeats adds to its count."""
 
-    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="alerts")
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="alerts")
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="alerts", null=True)
     incident = models.CharField(
         max_length=120, help_text="What the incident is about: one open alert for each."
     )
@@ -51,3 +54,9 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    def get_absolute_url(self) -> str:
+        """Where the incident can be seen: its run or, when nothing has run, its connection."""
+        if self.run is not None:
+            return self.run.get_absolute_url()
+        return reverse("admin:integrations_connection_change", args=[self.stream.connection_id])

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 import audit
 from audit.faults import where
-from integrations.alerts import raise_alert, resolve_alerts
+from integrations.alerts import Incident, raise_for_run, resolve_alerts
 from integrations.connectors.base import Unsupported
 from integrations.connectors.registry import connector_for
 from integrations.models import Change, RunLease, RunPage, Stream, SyncRun
@@ -25,6 +25,7 @@ from integrations.sync.extract import extract
 from integrations.sync.guards import Trip, tripped_guards
 from integrations.sync.lease import Lease, LeaseLost, take
 from integrations.sync.plan import make_plan
+from integrations.sync.silence import notice_small_feed
 from integrations.transports.errors import TransportError
 
 log = structlog.get_logger(__name__)
@@ -90,7 +91,8 @@ def _travel(run: SyncRun, stream: Stream, lease: Lease) -> None:
         with transaction.atomic():
             apply_plan(run, stream, lease, certificate, extracted.known)
             _supersede_held(run)
-            resolve_alerts(stream)
+            resolve_alerts(stream, Incident.SYNC, Incident.SILENT)
+            notice_small_feed(run, stream)
 
 
 def _enter(run: SyncRun, step: RunStep, lease: Lease) -> None:
@@ -115,7 +117,7 @@ def _stop_before_apply(run: SyncRun, lease: Lease, certificate: Certificate, tri
     audit.record(f"sync_run.{run.status}", run, reason=run.reason, detail={"stream": str(run.stream)})
     if run.status == RunStatus.HELD:
         _supersede_held(run)
-        raise_alert(run)
+        raise_for_run(run)
 
 
 def _supersede_held(run: SyncRun) -> None:
@@ -148,7 +150,7 @@ def _fail(run: SyncRun, reason: str, *, technical: str = "") -> bool:
     run.refresh_from_db()
     log.error("sync.failed", run=run.pk, stream=str(run.stream), reason=reason)
     audit.record("sync_run.failed", run, reason=reason, detail={"stream": str(run.stream)})
-    raise_alert(run)
+    raise_for_run(run)
     return True
 
 
