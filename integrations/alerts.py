@@ -65,7 +65,7 @@ def _incident(stream: Stream, kind: Incident) -> str:
 
 def _send(alert: Alert) -> bool:
     now = timezone.now()
-    claimed = Alert.objects.unsent(now).filter(pk=alert.pk).update(claimed_until=now + CLAIM)
+    claimed = Alert.objects.unsent(now).filter(pk=alert.pk).update(claim_ends_at=now + CLAIM)
     if not claimed:
         return False
     recipients = _recipients()
@@ -87,7 +87,7 @@ def _send(alert: Alert) -> bool:
         log.exception("alert.mail_failed", alert=alert.pk)
         return False
     with transaction.atomic():
-        Alert.objects.filter(pk=alert.pk).update(sent_at=timezone.now(), claimed_until=None)
+        Alert.objects.filter(pk=alert.pk).update(sent_at=timezone.now(), claim_ends_at=None)
     return True
 
 

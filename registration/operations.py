@@ -125,7 +125,9 @@ def post(student: Student, term: Term, line: Line, *, reason: str = "") -> Ledge
 
 @transaction.atomic
 def void(entry: LedgerEntry, *, reason: str) -> LedgerEntry:
-    """Void one line of a bill, for a reason that is kept. Raises Refused when it is void already."""
+    """Void one line of a bill, for a reason that is kept. Raises Refused without one, or when it is void already."""
+    if not reason.strip():
+        raise Refused("Say why: the reason is kept with the entry.")
     entry = LedgerEntry.objects.select_for_update().get(pk=entry.pk)
     if entry.state == EntryState.VOID:
         raise Refused("This entry is void already.")

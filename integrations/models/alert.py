@@ -20,7 +20,7 @@ class AlertQuerySet(models.QuerySet["Alert"]):
     def unsent(self, now: datetime.datetime) -> AlertQuerySet:
         """Narrow to alerts whose e-mail is still owed and that nobody is sending at the moment."""
         return self.filter(sent_at__isnull=True).filter(
-            Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
+            Q(claim_ends_at__isnull=True) | Q(claim_ends_at__lt=now)
         )
 
 
@@ -38,7 +38,7 @@ class Alert(models.Model):
     last_seen_at = models.DateTimeField()
     times = models.PositiveIntegerField(default=1)
     sent_at = models.DateTimeField(null=True, blank=True)
-    claimed_until = models.DateTimeField(null=True, blank=True)
+    claim_ends_at = models.DateTimeField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
 
     objects = AlertQuerySet.as_manager()

@@ -129,6 +129,13 @@ class SyncRun(models.Model):
                 condition=Q(status__in=[value for value, _ in RunStatus.choices]),
             ),
             models.CheckConstraint(
+                name="sync_run_step_known", condition=Q(step__in=[value for value, _ in RunStep.choices])
+            ),
+            models.CheckConstraint(
+                name="sync_run_trigger_known",
+                condition=Q(trigger__in=[value for value, _ in RunTrigger.choices]),
+            ),
+            models.CheckConstraint(
                 name="sync_run_ended_says_when",
                 condition=Q(status__in=["queued", "running"], finished_at__isnull=True)
                 | (~Q(status__in=["queued", "running"]) & Q(finished_at__isnull=False)),

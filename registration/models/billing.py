@@ -183,12 +183,16 @@ class LedgerEntry(models.Model):
                 condition=~Q(state=EntryState.ANTICIPATED) | Q(kind=EntryKind.AID) | Q(adjusts=EntryKind.AID),
             ),
             models.CheckConstraint(
-                name="ledger_entry_void_says_when_and_who",
+                name="ledger_entry_void_says_when_who_and_why",
                 condition=(
-                    (Q(state=EntryState.VOID, voided_at__isnull=False) & ~Q(voided_by=""))
+                    (
+                        Q(state=EntryState.VOID, voided_at__isnull=False)
+                        & ~Q(voided_by="")
+                        & ~Q(void_reason="")
+                    )
                     | (
                         ~Q(state=EntryState.VOID)
-                        & Q(voided_at__isnull=True, voided_by="", voided_run__isnull=True)
+                        & Q(voided_at__isnull=True, voided_by="", voided_run__isnull=True, void_reason="")
                     )
                 ),
             ),

@@ -47,12 +47,8 @@ EMPTY_WORDS = frozenset(
 # What breaks a convention and is known to, with the reason; what no longer does must leave the list.
 MOMENTS_BY_ANOTHER_NAME = {
     "AuditEvent.at": "the event's one moment needs no other word",
-    "Alert.claimed_until": "says until when, as `expires_at` would",
 }
-CHOICES_WITHOUT_CONSTRAINT = {
-    "SyncRun.step": "shown to people, decides nothing",
-    "SyncRun.trigger": "shown to people, decides nothing",
-}
+CHOICES_WITHOUT_CONSTRAINT: dict[str, str] = {}
 
 
 @cache

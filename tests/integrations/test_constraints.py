@@ -47,7 +47,9 @@ def boundary(db: None) -> None:
         stream=stream, key="A1#1", raw_fingerprint=PRINT, canonical_fingerprint=PRINT, live=True, object_id=1
     )
     RunPage.objects.create(run=over, number=1, digest=PRINT, records=0)
-    Alert.objects.create(run=over, incident="sync:aid", title="Aid: failed", text="Why", last_seen_at=NOW)
+    Alert.objects.create(
+        stream=stream, run=over, incident="sync:aid", title="Aid: failed", text="Why", last_seen_at=NOW
+    )
 
 
 def stream() -> Stream:
@@ -98,7 +100,14 @@ RIGHT: dict[type[models.Model], Values] = {
     },
     RunPage: lambda: {"run": over(), "number": 2, "digest": PRINT, "records": 0},
     RejectedRecord: lambda: {"run": over(), "rule": "missing", "reason": "Why", "raw": b"{}", "raw_bytes": 2},
-    Alert: lambda: {"run": over(), "incident": "sync:b", "title": "B", "text": "Why", "last_seen_at": NOW},
+    Alert: lambda: {
+        "stream": stream(),
+        "run": over(),
+        "incident": "sync:b",
+        "title": "B",
+        "text": "Why",
+        "last_seen_at": NOW,
+    },
 }
 
 CASES = [
@@ -109,6 +118,8 @@ CASES = [
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "running", "finished_at": None}),
     Case("sync_run_status_known", SyncRun, {"status": "asleep"}),
     Case("sync_run_status_known", SyncRun, {"status": ""}),
+    Case("sync_run_step_known", SyncRun, {"step": "dreaming"}),
+    Case("sync_run_trigger_known", SyncRun, {"trigger": "a whim"}),
     Case("sync_run_ended_says_when", SyncRun, {"finished_at": None}),
     Case("sync_run_ended_says_when", SyncRun, {"status": "previewed", "finished_at": None}),
     Case("sync_run_failed_says_why", SyncRun, {"status": "failed"}),

@@ -72,6 +72,7 @@ def write(account: BillingAccount, written: list[Line]) -> None:
             posted_by="bursar",
             voided_at=NOW if line.state == "void" else None,
             voided_by="bursar" if line.state == "void" else "",
+            void_reason="a mistake" if line.state == "void" else "",
         )
         for line in written
     )

@@ -157,12 +157,18 @@ CASES = [
         LedgerEntry,
         {"state": "anticipated", "kind": "adjustment", "adjusts": "charge"},
     ),
-    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"state": "void"}),
-    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"state": "void", "voided_at": NOW}),
-    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"state": "void", "voided_by": "bursar"}),
-    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"voided_at": NOW}),
-    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"voided_by": "bursar"}),
-    Case("ledger_entry_void_says_when_and_who", LedgerEntry, {"voided_run": 1}),
+    Case("ledger_entry_void_says_when_who_and_why", LedgerEntry, {"state": "void"}),
+    Case("ledger_entry_void_says_when_who_and_why", LedgerEntry, {"state": "void", "voided_at": NOW}),
+    Case("ledger_entry_void_says_when_who_and_why", LedgerEntry, {"state": "void", "voided_by": "bursar"}),
+    Case("ledger_entry_void_says_when_who_and_why", LedgerEntry, {"voided_at": NOW}),
+    Case("ledger_entry_void_says_when_who_and_why", LedgerEntry, {"voided_by": "bursar"}),
+    Case("ledger_entry_void_says_when_who_and_why", LedgerEntry, {"voided_run": 1}),
+    Case("ledger_entry_void_says_when_who_and_why", LedgerEntry, {"void_reason": "wrong term"}),
+    Case(
+        "ledger_entry_void_says_when_who_and_why",
+        LedgerEntry,
+        {"state": "void", "voided_at": NOW, "voided_by": "bursar"},
+    ),
     Case("ledger_entry_says_who_posted", LedgerEntry, {"posted_by": ""}),
     Case("ledger_entry_currency_is_iso_code", LedgerEntry, {"currency": "usd"}),
     Case("ledger_entry_currency_is_iso_code", LedgerEntry, {"currency": "US"}),
@@ -178,8 +184,15 @@ RIGHT_ENTRIES: list[dict[str, Any]] = [
     ),
     {"kind": "aid", "state": "anticipated"},
     {"kind": "adjustment", "adjusts": "aid", "state": "anticipated", "amount_minor": -1},
-    {"state": "void", "voided_at": NOW, "voided_by": "bursar"},
-    {"state": "void", "voided_at": NOW, "voided_by": "run", "voided_run": 1, "kind": "aid"},
+    {"state": "void", "voided_at": NOW, "void_reason": "a mistake", "voided_by": "bursar"},
+    {
+        "state": "void",
+        "voided_at": NOW,
+        "void_reason": "a mistake",
+        "voided_by": "run",
+        "voided_run": 1,
+        "kind": "aid",
+    },
 ]
 
 
@@ -221,7 +234,7 @@ def test_an_update_that_breaks_a_constraint_is_refused_by_name(case: Case) -> No
 @pytest.mark.parametrize("said", [{}, {"voided_at": NOW}, {"voided_by": "bursar"}])
 def test_an_entry_is_not_voided_without_saying_when_and_who(said: dict[str, Any]) -> None:
     row = insert(LedgerEntry, RIGHT[LedgerEntry]())
-    with refused_by("ledger_entry_void_says_when_and_who"):
+    with refused_by("ledger_entry_void_says_when_who_and_why"):
         LedgerEntry.objects.filter(pk=row.pk).update(state="void", **said)
 
 

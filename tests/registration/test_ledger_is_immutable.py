@@ -23,7 +23,7 @@ from tests.university import make_students, make_terms
 
 TABLE = "registration_ledgerentry"
 NOW = datetime.datetime(2026, 9, 1, 12, tzinfo=datetime.UTC)
-VOIDING = "state = 'void', voided_at = posted_at, voided_by = 'bursar'"
+VOIDING = "state = 'void', voided_at = posted_at, voided_by = 'bursar', void_reason = 'a mistake'"
 
 # For each column that a void must leave alone, another value for it: where it has one now, and where it has none.
 FROZEN: dict[str, tuple[str, ...]] = {

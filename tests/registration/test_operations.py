@@ -435,3 +435,13 @@ def test_a_reserved_id_is_given_to_nobody_else(student: Student, term: Term) -> 
     given = [*first, between, *second, after]
     assert len(set(given)) == 7
     assert list(reserve_entry_ids(0)) == []
+
+
+@pytest.mark.django_db
+def test_nothing_is_voided_without_a_reason() -> None:
+    term, _ = make_terms()
+    entry = operations.post(make_students(1)[0], term, operations.Line(EntryKind.CHARGE, 100, "FEE"))
+    with pytest.raises(operations.Refused, match="Say why"):
+        operations.void(entry, reason=" ")
+    entry.refresh_from_db()
+    assert entry.state == "posted"
