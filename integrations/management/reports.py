@@ -36,6 +36,8 @@ def report_of(run: SyncRun) -> dict[str, Any]:
     }
     if run.status in (RunStatus.PREVIEWED, RunStatus.HELD, RunStatus.APPROVED, RunStatus.REFUSED):
         report |= {"planned": counts, "created": 0, "modified": 0, "voided": 0}
+    if run.status == RunStatus.HELD:
+        report["held"] = run.created + run.modified + run.voided - run.absent
     return report
 
 

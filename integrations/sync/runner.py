@@ -23,6 +23,7 @@ from integrations.sync.apply import ConnectionChanged, apply_plan
 from integrations.sync.certificate import Certificate, CertificateBroken
 from integrations.sync.extract import extract
 from integrations.sync.guards import Trip, tripped_guards
+from integrations.sync.heartbeat import beating
 from integrations.sync.lease import Lease, LeaseLost, take
 from integrations.sync.plan import make_plan
 from integrations.sync.silence import notice_small_feed
@@ -42,7 +43,8 @@ def execute_run(run_id: int) -> SyncRun:
         return run
     log.info("sync.started", run=run.pk, stream=str(run.stream), dry_run=run.is_dry_run)
     try:
-        _travel(run, run.stream, lease)
+        with beating(lease):
+            _travel(run, run.stream, lease)
     except LeaseLost:
         log.warning("sync.lease_lost", run=run.pk)
     except TransportError as error:

@@ -529,12 +529,12 @@ BREAKS = {
         "record_without_entry",
     ),
     "an entry voided behind its record": (
-        "UPDATE registration_ledgerentry SET state = 'void', voided_run = 1, voided_by = 'x', "
+        "UPDATE registration_ledgerentry SET state = 'void', voided_run = 1, voided_by = 'x', void_reason = 'x', "
         f"voided_at = CURRENT_TIMESTAMP WHERE id = {A_LIVE_ENTRY}",
         "record_without_entry",
     ),
     "a voided entry brought back": (
-        "UPDATE registration_ledgerentry SET state = 'posted', voided_run = NULL, voided_by = '', voided_at = NULL "
+        "UPDATE registration_ledgerentry SET state = 'posted', voided_run = NULL, voided_by = '', void_reason = '', voided_at = NULL "
         "WHERE state = 'void'",
         "entry_without_record",
     ),
