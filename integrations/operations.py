@@ -21,7 +21,7 @@ from integrations.models import Connection, Stream, SyncRun
 from integrations.models.connection import origin_of
 from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
-from integrations.sync.mapping import CompiledMapping, mapping_version
+from integrations.sync.mapping import CompiledMapping
 from integrations.transports.errors import TransportError
 
 log = structlog.get_logger(__name__)
@@ -155,7 +155,6 @@ def _save_streams(connection: Connection, document: ConnectionDocument) -> None:
             defaults={"next_run_at": timezone.now() if is_scheduled else None},
         )
         stream.declared, stream.endpoint, stream.mapping = True, endpoint, mapping
-        stream.mapping_version = mapping_version(mapping)
         if not is_new and (not is_scheduled or stream.next_run_at is None):
             stream.next_run_at = timezone.now() if is_scheduled else None
         stream.save()

@@ -160,10 +160,6 @@ class Migration(migrations.Migration):
                 ("endpoint", models.JSONField(blank=True, default=dict)),
                 ("mapping", models.JSONField(blank=True, default=dict)),
                 (
-                    "mapping_version",
-                    models.CharField(blank=True, help_text="Digest of the mapping.", max_length=32),
-                ),
-                (
                     "known_with",
                     models.CharField(
                         blank=True,

@@ -110,7 +110,6 @@ class Stream(models.Model):
     )
     endpoint = models.JSONField(default=dict, blank=True)
     mapping = models.JSONField(default=dict, blank=True)
-    mapping_version = models.CharField(max_length=32, blank=True, help_text="Digest of the mapping.")
     known_with = models.CharField(
         max_length=32,
         blank=True,

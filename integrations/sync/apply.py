@@ -15,6 +15,7 @@ from integrations.sync.bulk import execute, id_set
 from integrations.sync.certificate import Certificate
 from integrations.sync.known import KnownRecords
 from integrations.sync.lease import Lease
+from integrations.sync.mapping import mapping_version
 
 CHANGE, LINK = Change._meta.db_table, SyncLink._meta.db_table
 
@@ -63,7 +64,8 @@ def _check_connection(stream: Stream) -> None:
 
 def _remember(run: SyncRun, stream: Stream, known: KnownRecords) -> None:
     """Bring the links to what was applied, so that the next run knows it."""
-    if stream.known_with != stream.mapping_version:
+    version = mapping_version(stream.mapping)
+    if stream.known_with != version:
         # Whatever this run did not map anew was read with another mapping: look at it again next time.
         execute(f"UPDATE {LINK} SET raw_fingerprint = %s WHERE stream_id = %s", [b"", stream.pk])
     if stream.known_scope != stream.scope:
@@ -71,7 +73,7 @@ def _remember(run: SyncRun, stream: Stream, known: KnownRecords) -> None:
     remember_changes(run, stream)
     _remember_sameness(run, stream)
     Change.objects.filter(run=run, action=ChangeAction.SAME).delete()
-    Stream.objects.filter(pk=stream.pk).update(known_with=stream.mapping_version, known_scope=stream.scope)
+    Stream.objects.filter(pk=stream.pk).update(known_with=version, known_scope=stream.scope)
 
 
 def _remember_scope(stream: Stream, known: KnownRecords) -> None:

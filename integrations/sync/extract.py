@@ -20,7 +20,7 @@ from integrations.models.plan import MAX_RAW_BYTES, ChangeAction
 from integrations.sync.bulk import bulk_load
 from integrations.sync.known import KnownRecords
 from integrations.sync.lease import Lease
-from integrations.sync.mapping import CompiledMapping, Unmapped
+from integrations.sync.mapping import CompiledMapping, Unmapped, mapping_version
 from registration.bulk import reserve_entry_ids
 
 CHANGE_COLUMNS = (
@@ -80,7 +80,7 @@ def extract(run: SyncRun, stream: Stream, lease: Lease) -> Extract:
     """
     dataset = DATASETS[stream.dataset]
     mapping = CompiledMapping(stream.mapping)
-    result = Extract(KnownRecords.of(stream, stream.mapping_version))
+    result = Extract(KnownRecords.of(stream, mapping_version(stream.mapping)))
     for page in connector_for(stream.connection).pull(stream):
         with transaction.atomic():
             lease.renew()

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from integrations.datasets.base import Rejected
+from integrations.models import SyncLink
 from integrations.operations import save_connection
+from integrations.sync import mapping
 from integrations.sync.mapping import CompiledMapping, Unmapped, mapping_version
 from tests.integrations.conftest import Load, Sync
 from tests.integrations.feed import MAPPING, Feed, award
@@ -318,3 +320,14 @@ def test_the_version_of_a_mapping_changes_with_it_and_not_with_the_order_of_its_
     same = {"b": {"lookup": {"r": "s", "p": "q"}, "path": "y"}, "a": {"path": "x"}}
     other = {"a": {"path": "x"}, "b": {"path": "y", "lookup": {"p": "q", "r": "t"}}}
     assert mapping_version(one) == mapping_version(same) != mapping_version(other)
+
+
+def test_when_a_transform_comes_to_mean_something_else_every_record_is_looked_at_again(
+    feed: Feed, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed.awards = [award(1, amount="100.00")]
+    sync()
+    SyncLink.objects.update(canonical_fingerprint=b"what it meant then")
+    assert sync().modified == 0
+    monkeypatch.setattr(mapping, "TRANSFORMS_VERSION", mapping.TRANSFORMS_VERSION + 1)
+    assert sync().modified == 1
