@@ -99,8 +99,4 @@ def _recipients() -> list[str]:
 
 
 def _letter(alert: Alert) -> str:
-    return (
-        f"{alert.text}\n\n"
-        f"See it: {settings.BASE_URL}{alert.get_absolute_url()}\n\n"
-        "The alert closes by itself when the next run succeeds as it should.\n"
-    )
+    return f"{alert.text}\n\nSee it: {settings.BASE_URL}{alert.get_absolute_url()}\n\n{alert.ends}\n"

@@ -20,6 +20,7 @@ from integrations.sync.undo import carry_out, steps_to_undo
 
 # Who can decide: a person, in the admin or at a terminal. Workers and consumers cannot.
 _PEOPLE = ("user", "command")
+MAX_REASON_CHARACTERS = 500
 
 
 class Undecided(Exception):
@@ -83,7 +84,7 @@ def cancel_run(run: SyncRun, *, reason: str) -> None:
     if not cancelled.update(
         status=RunStatus.CANCELLED, finished_at=timezone.now(), reason=f"Cancelled by {who}: {reason}"
     ):
-        raise Undecided("The run has ended already.")
+        raise Undecided("The run has ended already: there is nothing to cancel.")
     Change.objects.filter(run=run).delete()
     RunPage.objects.filter(run=run).delete()
     lease.delete()
@@ -103,6 +104,8 @@ def undo_run(run: SyncRun, *, reason: str, only: Collection[int] | None = None) 
         raise Undecided(
             f"Run {applied.pk} is {applied.get_status_display().lower()}: only an applied run can be undone."
         )
+    if only is not None and not only:
+        raise Undecided("Nothing was chosen: tick what is to be taken back.")
     undo = _undo_of(applied)
     steps = [step for step in steps_to_undo(applied, only) if not step.skipped]
     if not steps:
@@ -146,6 +149,8 @@ def release_pins(run: SyncRun, *, reason: str) -> int:
     _check_person(reason)
     links = run.stream.links.filter(pinned__isnull=False, change__run=run)
     released = links.update(pinned=None, raw_fingerprint=b"")
+    if not released:
+        raise Undecided("Nothing of this run is held back from its source any more.")
     audit.record("sync_run.pins_released", run, reason=reason, detail={"records": released})
     return released
 
@@ -166,6 +171,8 @@ def _check_person(reason: str) -> None:
         raise Undecided("Only a person can decide about a run.")
     if not reason.strip():
         raise Undecided("Say why: the reason is kept with the run.")
+    if len(reason) > MAX_REASON_CHARACTERS or not reason.isprintable():
+        raise Undecided(f"A reason is a text on one line, of {MAX_REASON_CHARACTERS} characters at most.")
 
 
 def _decide(held: SyncRun, status: RunStatus, reason: str) -> None:

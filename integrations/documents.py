@@ -23,11 +23,13 @@ from pydantic import (
 from integrations.connectors.registry import CONNECTORS
 from integrations.connectors.rest import Endpoint
 from integrations.datasets import DATASETS
-from integrations.models.connection import MIN_INTERVAL_MINUTES
+from integrations.models.connection import MAX_INTERVAL_MINUTES, MIN_INTERVAL_MINUTES
 from integrations.sync.guards import GuardLimits
 from integrations.sync.mapping import FieldMapping
 
 MINUTES_OF_A_DAY = 1440
+MAX_DEPTH = 20
+TOO_DEEP = "The document is nested deeper than any connection is."
 
 
 class DocumentRefused(Exception):
@@ -86,7 +88,7 @@ Auth = Annotated[NoAuth | ApiKeyAuth | BearerAuth | BasicAuth, Field(discriminat
 
 
 class Interval(_Part):
-    every_minutes: int = Field(default=MINUTES_OF_A_DAY, ge=MIN_INTERVAL_MINUTES, le=365 * MINUTES_OF_A_DAY)
+    every_minutes: int = Field(default=MINUTES_OF_A_DAY, ge=MIN_INTERVAL_MINUTES, le=MAX_INTERVAL_MINUTES)
 
 
 class Manual(_Part):
@@ -208,6 +210,8 @@ def parse_document(content: object) -> ConnectionDocument:
     """Return the document that `content` (decoded JSON) is. Raises DocumentRefused with every fault in words."""
     if not isinstance(content, dict):
         raise DocumentRefused(["A connection document is a JSON object."])
+    if is_too_deep(content):
+        raise DocumentRefused([TOO_DEEP])
     if unstorable := list(_unstorable(content, "")):
         raise DocumentRefused(unstorable)
     try:
@@ -216,6 +220,19 @@ def parse_document(content: object) -> ConnectionDocument:
         raise DocumentRefused(
             [_fault(part) for part in error.errors(include_input=False, include_url=False)]
         ) from None
+
+
+def is_too_deep(content: object) -> bool:
+    """Whether lists and objects lie in each other deeper than in any document. Counted without recursion, which is what
+    nesting of a thousand levels breaks."""
+    depth, level = 0, [content]
+    while level := [
+        part
+        for value in level
+        for part in (value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+    ]:
+        depth += 1
+    return depth > MAX_DEPTH
 
 
 def _unstorable(value: object, place: str) -> Iterator[str]:

@@ -161,6 +161,17 @@ def _save_streams(connection: Connection, document: ConnectionDocument) -> None:
 
 
 @transaction.atomic
+def reschedule(connection: Connection) -> None:
+    """Bring the streams' next runs to the connection's interval: sooner where it became shorter, never where it was
+    taken away, and an interval from now where there was none."""
+    now = timezone.now()
+    for stream in connection.streams.filter(declared=True).select_related("connection"):
+        due = stream.time_after(now)
+        stream.next_run_at = due and min(due, stream.next_run_at or due)
+        stream.save(update_fields=["next_run_at"])
+
+
+@transaction.atomic
 def archive_connection(connection: Connection, *, reason: str = "") -> None:
     """Take a connection out of use; what it did stays."""
     connection.archived_at, connection.enabled = timezone.now(), False

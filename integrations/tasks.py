@@ -39,11 +39,11 @@ def start_due_syncs() -> int:
 @shared_task
 def sweep_runs() -> None:
     """Ring again for queued runs whose ring was lost, end those whose process has died, and notice feeds that have gone silent."""
+    for run in SyncRun.objects.waiting_since(timezone.now() - UNANSWERED):
+        operations.ring(run.pk)
     with acting(WORKER):
         abandon_lapsed_runs()
         notice_silent_feeds()
-    for run in SyncRun.objects.waiting_since(timezone.now() - UNANSWERED):
-        operations.ring(run.pk)
 
 
 @shared_task

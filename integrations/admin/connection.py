@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+import orjson
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import models
+from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -18,7 +20,7 @@ from django.utils.safestring import SafeString
 from audit.admin import AuditedAdmin
 from integrations.admin.badges import run_badge
 from integrations.admin.today import stream_cards
-from integrations.documents import DocumentRefused, parse_document
+from integrations.documents import TOO_DEEP, DocumentRefused, is_too_deep, parse_document
 from integrations.models import Connection, Stream
 from integrations.models.run import RunTrigger
 from integrations.operations import (
@@ -26,6 +28,7 @@ from integrations.operations import (
     NotSyncable,
     archive_connection,
     request_run,
+    reschedule,
     save_connection,
     try_connection,
 )
@@ -38,14 +41,16 @@ class IndentedEncoder(json.JSONEncoder):
         super().__init__(**{**options, "indent": 2, "ensure_ascii": False})
 
 
-# What the page for a new connection starts with: every part that one needs, to be written over.
+# What the page for a new connection starts with: every part that one needs, to be written over. It is synced by nobody
+# until somebody says so, and its first load waits for approval.
 STARTING_DOCUMENT: Final = {
     "slug": "financial-aid",
     "name": "Financial aid office",
     "connector": "rest",
     "base_url": "https://aid.example.edu/api",
     "auth": {"type": "bearer", "token": "..."},
-    "schedule": {"every_minutes": 1440},
+    "schedule": "manual",
+    "guards": {"first_load": "hold"},
     "datasets": {
         "aid_awards": {
             "path": "/awards",
@@ -64,10 +69,38 @@ STARTING_DOCUMENT: Final = {
 }
 
 
-class DocumentForm(forms.ModelForm[Connection]):
-    """A new connection is its document, pasted."""
+class DocumentField(forms.JSONField):
+    """JSON as the command line reads it, so that what is no JSON is told and never a fault of ours."""
 
-    document = forms.JSONField(
+    def to_python(self, value: Any) -> Any:
+        if not isinstance(value, str) or value in self.empty_values:
+            return None if value in self.empty_values else value
+        try:
+            content = orjson.loads(value)
+        except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
+            raise forms.ValidationError(f"This is not JSON: {str(error)[:200]}.") from None
+        if is_too_deep(content):
+            raise forms.ValidationError(TOO_DEEP)
+        return content
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What was typed, as it was typed."""
+        return InvalidJSONInput(data) if isinstance(data, str) else data
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """A new connection is always new."""
+        return True
+
+
+class DocumentForm(forms.ModelForm[Connection]):
+    """A new connection is its document, pasted; so is a present one that is replaced."""
+
+    replaces = forms.BooleanField(
+        required=False,
+        label="Replace",
+        help_text="Replace the connection of the same slug. Secrets that the document leaves out are kept.",
+    )
+    document = DocumentField(
         initial=STARTING_DOCUMENT,
         encoder=IndentedEncoder,
         widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "class": "code"}),
@@ -84,15 +117,23 @@ class DocumentForm(forms.ModelForm[Connection]):
             document = parse_document(content)
         except DocumentRefused as error:
             raise forms.ValidationError([forms.ValidationError(fault) for fault in error.faults]) from None
-        if Connection.objects.present().filter(slug=document.slug).exists():
+        is_there = Connection.objects.present().filter(slug=document.slug).exists()
+        if is_there and not self.cleaned_data.get("replaces"):
             raise forms.ValidationError(
-                f"There is a connection {document.slug} already: choose another slug."
+                f"There is a connection {document.slug} already. Tick Replace to change it; under another slug the same "
+                "records would be billed a second time."
             )
         return content
 
 
 class SettingsForm(forms.ModelForm[Connection]):
     """What is changed often. The rest is changed by loading the document again."""
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if not name.isprintable():
+            raise forms.ValidationError("A name is a text on one line.")
+        return name
 
     class Meta:
         model = Connection
@@ -125,7 +166,14 @@ class ConnectionAdmin(AuditedAdmin):
 
     def get_fieldsets(self, request: Any, obj: Any = None) -> Any:
         return [
-            (None, {"fields": ["name", "enabled", "every_minutes", "four_eyes"] if obj else ["document"]})
+            (
+                None,
+                {
+                    "fields": ["name", "enabled", "every_minutes", "four_eyes"]
+                    if obj
+                    else ["replaces", "document"]
+                },
+            )
         ]
 
     def save_form(self, request: Any, form: Any, change: Any) -> Any:
@@ -140,6 +188,18 @@ class ConnectionAdmin(AuditedAdmin):
         if change:
             obj.changed_by = request.user.get_username()
             super().save_model(request, obj, form, change)
+            reschedule(obj)
+
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Where Test and Dry run are: what one does next with a new connection."""
+        messages.success(request, f"{obj.name} is saved. Test it, then look at a dry run before you sync it.")
+        return HttpResponseRedirect(reverse("admin:integrations_connection_change", args=[obj.pk]))
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: int) -> HttpResponse:
+        messages.success(request, f"{obj_display} is archived. What it did stays.")
+        return HttpResponseRedirect(reverse("admin:integrations_connection_changelist"))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Nothing goes with an archived connection: what Django would list here all stays."""

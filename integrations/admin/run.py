@@ -44,6 +44,7 @@ from integrations.sync.undo import steps_to_undo
 CHANGES_A_PAGE = 50
 REJECTIONS_SHOWN = 50
 STEPS_SHOWN = 200
+MAX_ID_DIGITS = 18  # what surely fits 64 bits
 # What the tiles of the run page show: the run's column, and its words.
 TILES = (
     ("read", "read"),
@@ -166,14 +167,18 @@ def _cancel(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
 
 def _undo(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
     """Whole, or the changes that were ticked: a page that lists them all says which it lists."""
-    only = [int(pk) for pk in form.getlist("only") if pk.isdecimal()] if "selected" in form else None
+    only = (
+        [int(pk) for pk in form.getlist("only") if pk.isdecimal() and len(pk) <= MAX_ID_DIGITS]
+        if "selected" in form
+        else None
+    )
     undo = undo_run(run, reason=form.get("reason", ""), only=only)
     return undo, f"Undone. Run {undo.pk} took it back; it can be undone in turn."
 
 
 def _release(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
     released = release_pins(run, reason=form.get("reason", ""))
-    return run, f"Released: the next run follows the source again for {released} records."
+    return run, f"Released: the next run follows the source again for {released:,} records."
 
 
 # The buttons of a run page: each takes a decision, and says which run to show and what came of it.

@@ -720,4 +720,14 @@ class Migration(migrations.Migration):
                 name="sync_link_object_only_while_live",
             ),
         ),
+        migrations.AddConstraint(
+            model_name="connection",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("every_minutes__isnull", True), ("every_minutes__lte", 525600), _connector="OR"
+                ),
+                name="connection_interval_not_over_a_year",
+                violation_error_message="A connection syncs at least once a year; leave it empty to sync by hand.",
+            ),
+        ),
     ]

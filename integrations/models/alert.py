@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.urls import reverse
 
 from integrations.models.connection import Stream
-from integrations.models.run import SyncRun
+from integrations.models.run import RunStatus, SyncRun
 
 
 class AlertQuerySet(models.QuerySet["Alert"]):
@@ -54,6 +54,13 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def ends(self) -> str:
+        """How the incident ends."""
+        if self.run is not None and self.run.status == RunStatus.HELD:
+            return "It waits for a person: approve the plan, withhold what tripped, or refuse it."
+        return "It closes by itself when the next run succeeds as it should."
 
     def get_absolute_url(self) -> str:
         """Where the incident can be seen: its run or, when nothing has run, its connection."""

@@ -15,6 +15,7 @@ from django.db.models import F, Q
 from integrations.models.sealed import SealedJSONField
 
 MIN_INTERVAL_MINUTES = 5
+MAX_INTERVAL_MINUTES = 365 * 24 * 60
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):
@@ -60,6 +61,11 @@ class Connection(models.Model):
                 name="connection_interval_not_under_5_minutes",
                 condition=Q(every_minutes__isnull=True) | Q(every_minutes__gte=MIN_INTERVAL_MINUTES),
                 violation_error_message=f"A connection syncs at most every {MIN_INTERVAL_MINUTES} minutes.",
+            ),
+            models.CheckConstraint(
+                name="connection_interval_not_over_a_year",
+                condition=Q(every_minutes__isnull=True) | Q(every_minutes__lte=MAX_INTERVAL_MINUTES),
+                violation_error_message="A connection syncs at least once a year; leave it empty to sync by hand.",
             ),
             models.CheckConstraint(
                 name="connection_named",

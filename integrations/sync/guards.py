@@ -181,7 +181,7 @@ def _students_over(run: SyncRun) -> Q:
 
 # Each guard: what it says when it trips, and which changes are the part that tripped it.
 _GUARDS: Final[dict[str, tuple[Callable[[_Case], str], Callable[[SyncRun], Q]]]] = {
-    "first_load": (_first_load, lambda _: Q()),
+    "first_load": (_first_load, lambda _: Q(action=ChangeAction.CREATE)),
     "voids": (_voids, lambda _: Q(action=ChangeAction.VOID)),
     "modifications": (_modifications, lambda _: Q(action=ChangeAction.MODIFY)),
     "gross_change": (_gross_change, lambda run: Q(pk__in=_moving(run).values("pk"))),

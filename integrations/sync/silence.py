@@ -65,6 +65,19 @@ def _is_known(stream: Stream) -> bool:
 def notice_small_feed(run: SyncRun, stream: Stream) -> None:
     """Raise an alert when a complete extract brought far fewer records than is usual on its weekday; close it when the
     feed is as usual."""
+    if run.read and run.rejected == run.read:
+        raise_alert(
+            stream,
+            Incident.FEW,
+            title=f"{stream.connection.name}: every record rejected",
+            text=(
+                f"All {run.read:,} records of {stream.dataset} that came in from {stream.connection.name} were rejected: "
+                "none could be used, and bills stand as they did. The run lists them with the reasons; most often the "
+                "mapping has to be mended."
+            ),
+            run=run,
+        )
+        return
     usual = _usual_count(run, stream)
     if usual is None or not run.is_complete or run.read >= usual * FEW_SHARE:
         resolve_alerts(stream, Incident.FEW)

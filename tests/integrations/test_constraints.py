@@ -112,6 +112,7 @@ RIGHT: dict[type[models.Model], Values] = {
 
 CASES = [
     *(Case("connection_named", Connection, {name: ""}) for name in ("slug", "name", "connector", "base_url")),
+    Case("connection_interval_not_over_a_year", Connection, {"every_minutes": 525_601}),
     *(Case("connection_interval_not_under_5_minutes", Connection, {"every_minutes": n}) for n in (0, 1, 4)),
     Case("stream_once_a_connection", Stream, {"dataset": "aid_awards"}),
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "queued", "finished_at": None}),

@@ -290,3 +290,19 @@ def test_deciding_needs_its_permission_and_a_post(
     held.refresh_from_db()
     assert held.status == "held"
     assert "Approve all" not in auditor.get(held.get_absolute_url()).content.decode()
+
+
+def test_withholding_a_first_load_applies_none_of_it(
+    feed: Feed, sync: Sync, guarded: Callable[..., None], balance: Balance
+) -> None:
+    guarded(first_load="hold")
+    feed.awards = [award(1)]
+    run = carried_out(sync(), withhold=True)
+    assert (run.status, run.created, run.held) == ("applied", 0, 1)
+    assert balance(1) == 0
+
+
+@pytest.mark.parametrize("reason", ["x" * 501, "a\0b", "two\nlines"])
+def test_a_reason_is_one_line_that_any_database_keeps(held: SyncRun, reason: str) -> None:
+    with pytest.raises(Undecided, match="on one line"):
+        refuse_run(held, reason=reason)

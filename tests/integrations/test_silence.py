@@ -87,3 +87,12 @@ def test_far_fewer_records_than_this_weekdays_usual_are_an_alert(feed: Feed, syn
     with in_days(28):
         sync()
         assert not Alert.objects.open().exists()
+
+
+def test_a_feed_whose_every_record_is_rejected_is_an_alert(feed: Feed, sync: Sync) -> None:
+    feed.awards = [award(1, amount="x"), award(2, amount="y")]
+    assert sync().status == "applied"
+    assert "All 2 records" in Alert.objects.open().get().text
+    feed.awards = [award(1)]
+    sync()
+    assert not Alert.objects.open().exists()

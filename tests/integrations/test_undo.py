@@ -256,3 +256,18 @@ def test_the_command_undoes_and_prints_one_json_value(
         call_command("runs", "undo", str(second_run.pk), "--reason", "again", "--json")
     assert stopped.value.code == 1
     assert "changed since" in json.loads(capsys.readouterr().out)["reason"]
+
+
+def test_an_undo_of_nothing_says_that_nothing_was_chosen(second_run: SyncRun, administrator: Client) -> None:
+    with pytest.raises(Undecided, match="Nothing was chosen"):
+        undo(second_run, only=[])
+    url = f"/admin/integrations/syncrun/{second_run.pk}/decide/undo/"
+    response = administrator.post(
+        url, {"reason": "x", "selected": "1", "only": ["abc", "9" * 23, "9" * 5000]}, follow=True
+    )
+    assert "Nothing was chosen" in response.content.decode()
+
+
+def test_releasing_what_is_not_pinned_is_refused(second_run: SyncRun) -> None:
+    with pytest.raises(Undecided, match="any more"):
+        release_pins(second_run, reason="x")

@@ -8,9 +8,12 @@ import re
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from audit.models import AuditEvent
+from integrations.admin.connection import STARTING_DOCUMENT
 from integrations.models import Connection, Stream, SyncRun
+from integrations.operations import save_connection
 from registration.models import Enrollment, Student
 from tests.integrations.conftest import Sync
 from tests.integrations.feed import TOKEN, Feed, award
@@ -147,6 +150,9 @@ def test_a_connection_is_added_by_its_document_and_its_faults_are_told(
     assert not Connection.objects.filter(slug="other").exists()
     page = administrator.post(url, {"document": json.dumps(feed.document())}).content.decode()
     assert "There is a connection financial-aid already" in page
+    replaced = json.dumps(feed.document(name="Aid, renamed"))
+    administrator.post(url, {"document": replaced, "replaces": "on"})
+    assert Connection.objects.get(slug="financial-aid").name == "Aid, renamed"
     response = administrator.post(url, {"document": json.dumps(feed.document(slug="other"))})
     assert response.status_code == 302
     assert Connection.objects.get(slug="other").streams.count() == 1
@@ -294,3 +300,42 @@ def test_the_run_page_certifies_both_equations_in_records_and_in_money(
         "300.00 USD live before + 100.00 USD created - 20.00 USD by modification - 200.00 USD voided" in words
     )
     assert "= 180.00 USD live after" in words
+
+
+@pytest.mark.parametrize(
+    "document", ["[" * 50_000, '{"a":' * 900 + "1" + "}" * 900, "1" * 6000, "{", '"\\ud800"']
+)
+def test_whatever_is_pasted_is_answered_with_a_form_and_words(administrator: Client, document: str) -> None:
+    response = administrator.post(reverse("admin:integrations_connection_add"), {"document": document})
+    assert response.status_code == 200
+    assert "errorlist" in response.content.decode()
+
+
+def test_the_starting_document_syncs_nothing_by_itself_and_holds_its_first_load() -> None:
+    assert STARTING_DOCUMENT["schedule"] == "manual"
+    assert STARTING_DOCUMENT["guards"] == {"first_load": "hold"}
+
+
+def test_another_interval_reaches_the_streams(administrator: Client, connection: Connection) -> None:
+    url = reverse("admin:integrations_connection_change", args=[connection.pk])
+
+    def hours_until_due(every_minutes: str) -> float | None:
+        response = administrator.post(url, {"name": "Aid", "enabled": "on", "every_minutes": every_minutes})
+        assert response.status_code == 302
+        due = Stream.objects.get().next_run_at
+        return None if due is None else round((due - timezone.now()).total_seconds() / 3600, 1)
+
+    assert hours_until_due("") is None
+    assert hours_until_due("1440") == 24.0
+    assert hours_until_due("60") == 1.0
+    page = administrator.post(url, {"name": "Aid", "enabled": "on", "every_minutes": "9223372036854775807"})
+    assert "at least once a year" in page.content.decode()
+
+
+def test_a_held_plan_on_the_front_page_waits_for_a_person(
+    administrator: Client, feed: Feed, sync: Sync, connection: Connection
+) -> None:
+    save_connection(feed.document(guards={"first_load": "hold"}))
+    feed.awards = [award(1)]
+    sync()
+    assert "It waits for a person" in text_of(administrator, reverse("admin:index"))
