@@ -328,8 +328,11 @@ def test_another_interval_reaches_the_streams(administrator: Client, connection:
     assert hours_until_due("") is None
     assert hours_until_due("1440") == 24.0
     assert hours_until_due("60") == 1.0
-    page = administrator.post(url, {"name": "Aid", "enabled": "on", "every_minutes": "9223372036854775807"})
+    page = administrator.post(url, {"name": "Aid", "enabled": "on", "every_minutes": "600000"})
     assert "at least once a year" in page.content.decode()
+    page = administrator.post(url, {"name": "Aid", "enabled": "on", "every_minutes": "9223372036854775807"})
+    assert "errorlist" in page.content.decode()
+    assert Connection.objects.get().every_minutes == 60
 
 
 def test_a_held_plan_on_the_front_page_waits_for_a_person(
