@@ -16,6 +16,7 @@ from integrations.alerts import Incident, resolve_alerts
 from integrations.models import Change, Connection, RunLease, RunPage, SyncRun
 from integrations.models.run import RunStatus, RunStep, RunTrigger
 from integrations.operations import ring
+from integrations.sync.certificate import CertificateBroken
 from integrations.sync.undo import carry_out, steps_to_undo
 
 # Who can decide: a person, in the admin or at a terminal. Workers and consumers cannot.
@@ -110,7 +111,10 @@ def undo_run(run: SyncRun, *, reason: str, only: Collection[int] | None = None) 
     steps = [step for step in steps_to_undo(applied, only) if not step.skipped]
     if not steps:
         raise Undecided("Nothing of this run can be undone: all of it has changed since.")
-    carry_out(undo, steps)
+    try:
+        carry_out(undo, steps)
+    except CertificateBroken as error:
+        raise Undecided(f"{error} Nothing was taken back. Has a term changed its code since?") from None
     undo.status, undo.step, undo.finished_at = RunStatus.APPLIED, RunStep.DONE, timezone.now()
     undo.save()
     audit.record(

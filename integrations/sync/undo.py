@@ -87,7 +87,8 @@ def carry_out(undo: SyncRun, steps: list[Step]) -> None:
     count_plan(undo, stream, certificate)
     for tally in (certificate.counts, certificate.sums):
         tally.read = tally.accounted_for
-    dataset.land(undo)
+    posting = undo.changes.exclude(object_id__isnull=True)
+    certificate.check_posted(dataset.land(undo), posting.count())
     remember_changes(undo, stream)
     _pin(steps)
     live = stream.links.filter(live=True).aggregate(count=Count("id"), total=Sum("amount"))

@@ -20,7 +20,7 @@ from integrations.models.run import RunTrigger
 from integrations.operations import request_run
 from integrations.sync.undo import steps_to_undo
 from integrations.sync.verification import verify_ledger
-from registration.models import BillingAccount, LedgerEntry
+from registration.models import BillingAccount, LedgerEntry, Term
 from registration.operations import void
 from tests.integrations.conftest import Sync
 from tests.integrations.feed import Feed, award
@@ -271,3 +271,11 @@ def test_an_undo_of_nothing_says_that_nothing_was_chosen(second_run: SyncRun, ad
 def test_releasing_what_is_not_pinned_is_refused(second_run: SyncRun) -> None:
     with pytest.raises(Undecided, match="any more"):
         release_pins(second_run, reason="x")
+
+
+def test_an_undo_that_cannot_post_all_of_it_takes_nothing_back(second_run: SyncRun, balance: Balance) -> None:
+    Term.objects.filter(code="2026FA").update(code="2026XX")
+    with pytest.raises(Undecided, match="Nothing was taken back"):
+        undo(second_run)
+    assert [balance(number) for number in (1, 2, 3, 4)] == [-7_000, 0, 0, -10_000]
+    assert not SyncRun.objects.filter(undoes=second_run).exists()
