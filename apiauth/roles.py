@@ -20,7 +20,7 @@ def grant(apps: Any, app_label: str, permissions: Mapping[str, Iterable[str]]) -
     for role, codenames in permissions.items():
         group, _ = groups.objects.get_or_create(name=role)
         for codename in codenames:
-            action, _, model = codename.partition("_")
+            action, _, model = codename.rpartition("_")
             content_type, _ = content_types.objects.get_or_create(app_label=app_label, model=model)
             permission, _ = rows.objects.get_or_create(
                 content_type=content_type, codename=codename, defaults={"name": f"Can {action} {model}"}

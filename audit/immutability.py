@@ -92,3 +92,38 @@ class RefuseChanges(Operation):
         if vendor == "postgresql":
             return [f"DROP FUNCTION {self.table}_refuse() CASCADE"]
         return [f"DROP TRIGGER {self.table}_no_{event}" for event in ("update", "delete", "insert")]
+
+
+class LiftRefusal(Operation):
+    """Take the triggers of an earlier RefuseChanges away, so that another one may make them anew: with more frozen
+    columns, or after SQLite has remade the table. Backwards, they are as they were."""
+
+    reversible = True
+    reduces_to_sql = True
+
+    def __init__(self, refusal: RefuseChanges) -> None:
+        self.refusal = refusal
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Triggers are no part of Django's state."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self.refusal.database_backwards(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self.refusal.database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def describe(self) -> str:
+        return f"Let rows of {self.refusal.table} change, until a refusal is made anew"

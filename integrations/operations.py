@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import structlog
 from celery import current_app
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 import audit
 from integrations.connectors.base import Unsupported
+from integrations.connectors.decoding import decode
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS
 from integrations.datasets.base import Rejected
-from integrations.documents import ConnectionDocument, DocumentRefused, Interval, parse_document
-from integrations.models import Connection, Stream, SyncRun
+from integrations.documents import (
+    ConnectionDocument,
+    DocumentRefused,
+    Interval,
+    parse_document,
+    parse_mapping,
+)
+from integrations.models import Connection, RejectedRecord, Stream, SyncRun
 from integrations.models.connection import origin_of
+from integrations.models.plan import MAX_RAW_BYTES
 from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
-from integrations.sync.mapping import CompiledMapping
+from integrations.sync.mapping import CompiledMapping, FieldMapping
 from integrations.transports.errors import TransportError
 
 log = structlog.get_logger(__name__)
+# How many records a trial maps: of a page, and of what was rejected.
+TRIED_PAGE_RECORDS: Final = 20
+TRIED_RECORDS: Final = 1_000
 
 
 class AlreadyRunning(Exception):
@@ -88,7 +101,8 @@ def _fill(connection: Connection, document: ConnectionDocument, *, keep_secrets:
     )
     connection.settings = document.settings
     connection.timeouts = document.timeouts.model_dump(exclude_none=True)
-    connection.guards = document.guards.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    connection.guards = document.guards.model_dump(mode="json", exclude_unset=True)
+    connection.conflicts = document.conflicts
     auth = document.auth.model_dump(exclude={"type"}, exclude_none=True, by_alias=True)
     if connection.auth_type == document.auth.type:
         auth = {**kept.get("auth", {}), **auth}
@@ -114,6 +128,7 @@ def _state(connection: Connection) -> dict[str, Any]:
         "settings",
         "timeouts",
         "guards",
+        "conflicts",
     )
     return {
         **{name: getattr(connection, name) for name in names},
@@ -124,14 +139,16 @@ def _state(connection: Connection) -> dict[str, Any]:
 
 def _declared_streams(document: ConnectionDocument) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     return {
-        name: (
-            declared.endpoint.model_dump(mode="json", exclude_none=True),
-            {
-                field: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-                for field, part in declared.mapping.items()
-            },
-        )
+        name: (declared.endpoint.model_dump(mode="json", exclude_none=True), _as_kept(declared.mapping))
         for name, declared in document.datasets.items()
+    }
+
+
+def _as_kept(mapping: Mapping[str, FieldMapping]) -> dict[str, Any]:
+    """A mapping as its stream keeps it."""
+    return {
+        field: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        for field, part in mapping.items()
     }
 
 
@@ -203,20 +220,55 @@ def _try_stream(connection: Connection, stream: Stream) -> Trial:
         return Trial(stream.dataset, is_good=False, message=f"{error}. {error.advice}", examples=[])
     except (Unsupported, SealBroken) as error:
         return Trial(stream.dataset, is_good=False, message=str(error), examples=[])
-    records = page.records if page else []
-    mapping, dataset = CompiledMapping(stream.mapping), DATASETS[stream.dataset]
+    if page is None:
+        return Trial(stream.dataset, is_good=False, message="There was no answer.", examples=[])
+    trial = _trial(stream.dataset, CompiledMapping(stream.mapping), page.records[:TRIED_PAGE_RECORDS])
+    return replace(trial, message=f"The first page has {len(page.records):,} records. {trial.message}")
+
+
+def _trial(dataset: str, mapping: CompiledMapping, records: Sequence[Any]) -> Trial:
+    """Map and validate some records, and say what came of it."""
     examples, faults = [], []
-    for record in records[:20]:
+    for record in records:
         try:
-            dataset.validate(mapping.apply(record))
+            values = mapping.apply(record)
+            DATASETS[dataset].validate(values)
         except Rejected as error:
             faults.append(error.rejection.reason)
         else:
-            examples.append(mapping.apply(record))
-    message = f"The first page has {len(records):,} records; of the first {min(20, len(records))}, {len(examples)} can be used."
+            examples.append(values)
+    message = f"Of the first {len(records):,}, {len(examples):,} can be used."
     if faults:
         message += f" The first that cannot: {faults[0]}"
-    return Trial(stream.dataset, is_good=bool(page) and not faults, message=message, examples=examples[:3])
+    return Trial(dataset, is_good=not faults, message=message, examples=examples[:3])
+
+
+@transaction.atomic
+def mend_mapping(stream: Stream, mapping: object) -> None:
+    """Give a stream another mapping (the `mapping` of a connection document). Every record is then looked at again.
+    Raises DocumentRefused with the faults of the mapping."""
+    locked = Stream.objects.select_for_update(of=("self",)).select_related("connection").get(pk=stream.pk)
+    mended = _as_kept(parse_mapping(locked.dataset, mapping))
+    if mended == locked.mapping:
+        return
+    locked.mapping = stream.mapping = mended
+    locked.save(update_fields=["mapping"])
+    # Whoever mends a mapping has edited the connection: a run under way does not count, nor do their two eyes.
+    locked.connection.changed_by = audit.current_actor().name
+    locked.connection.save(update_fields=["changed_by", "changed_at"])
+    audit.record(
+        "connection.mapping_mended",
+        locked.connection,
+        detail={"slug": locked.connection.slug, "dataset": locked.dataset},
+    )
+
+
+def try_mapping(stream: Stream, mapping: object, rejections: QuerySet[RejectedRecord]) -> Trial:
+    """Say how many of these rejected records another mapping could use. Nothing is stored or changed. Raises
+    DocumentRefused with the faults of the mapping."""
+    compiled = CompiledMapping(_as_kept(parse_mapping(stream.dataset, mapping)))
+    kept = rejections.filter(raw_bytes__lte=MAX_RAW_BYTES).exclude(raw=b"").order_by("pk")[:TRIED_RECORDS]
+    return _trial(stream.dataset, compiled, [decode(bytes(rejected.raw)) for rejected in kept])
 
 
 # --- runs -------------------------------------------------------------------------------------------------

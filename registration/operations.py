@@ -142,6 +142,45 @@ def void(entry: LedgerEntry, *, reason: str) -> LedgerEntry:
 
 
 @transaction.atomic
+def correct(entry: LedgerEntry, amount_minor: int, *, reason: str) -> LedgerEntry:
+    """Put another amount in the place of a line of a bill: void it, and post the same line with `amount_minor` (in minor
+    units, of the same sign as its kind asks for). Returns the new entry.
+
+    It remembers which entry it stands for, so that a sync that has something else to say finds a conflict and not a
+    stranger. Raises Refused without a reason, for an entry that is void, and for the amount that it has already.
+    """
+    original = LedgerEntry.objects.select_for_update().get(pk=entry.pk)
+    if original.amount_minor == amount_minor:
+        raise Refused("The entry has this amount already.")
+    if amount_minor == 0:
+        raise Refused("An entry of nothing is no entry: void it instead.")
+    if amount_minor < 0 and original.kind != EntryKind.ADJUSTMENT:
+        raise Refused(
+            f"A {original.get_kind_display().lower()} is never negative: post an adjustment instead."
+        )
+    void(original, reason=reason)
+    stands_for = original.corrects or original
+    corrected = LedgerEntry.objects.create(
+        account=original.account,
+        term=original.term,
+        kind=original.kind,
+        adjusts=original.adjusts,
+        state=original.state,
+        amount_minor=amount_minor,
+        currency=original.currency,
+        code=original.code,
+        description=original.description,
+        effective_on=original.effective_on,
+        corrects=stands_for,
+        posted_at=timezone.now(),
+        posted_by=audit.current_actor().name,
+    )
+    audit.record("ledger_entry.corrected", corrected, reason=reason, detail={"replaces": original.pk})
+    ledger_changed.send(sender=LedgerEntry, run=None, entries=1)
+    return corrected
+
+
+@transaction.atomic
 def apply_run_to_ledger(
     run_id: int, *, voiding: Selection, posting: Selection, reason: str
 ) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """The admin of the boundary. Pages show; what they do is one call into operations."""
 
 from integrations.admin.connection import ConnectionAdmin
-from integrations.admin.run import RejectedRecordAdmin, SyncRunAdmin
+from integrations.admin.rejection import RejectedRecordAdmin
+from integrations.admin.run import SyncRunAdmin
 
 __all__ = ["ConnectionAdmin", "RejectedRecordAdmin", "SyncRunAdmin"]

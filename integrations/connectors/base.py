@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from integrations.connectors.authentication import authentication_of
 from integrations.connectors.decoding import NotJson, decode
+from integrations.connectors.incremental import Incremental
 from integrations.models import Connection, Stream
 from integrations.transports.errors import NotUnderstood
 from integrations.transports.http import HttpTransport, Request, Timeouts
@@ -68,8 +69,8 @@ class Connector(ABC):
         self.connection = connection
         self.auth = authentication_of(connection)
 
-    def pull(self, stream: Stream) -> Iterator[Page]:
-        """Yield every page of the stream's dataset, in order.
+    def pull(self, stream: Stream, *, since: str = "") -> Iterator[Page]:
+        """Yield every page of the stream's dataset, in order; of what has changed `since` a watermark, where there is one.
 
         Raises Unsupported for a dataset that the system does not have, and a TransportError when a page cannot be
         had, is not understood, or the pages go round in circles. Pages yielded before that are not the whole.
@@ -77,12 +78,12 @@ class Connector(ABC):
         if stream.dataset not in self.datasets:
             raise Unsupported(self.label, "pull", stream.dataset)
         with HttpTransport(Timeouts.of(self.connection.timeouts)) as transport:
-            yield from self._pages(transport, stream)
+            yield from self._pages(transport, stream, since)
 
-    def _pages(self, transport: HttpTransport, stream: Stream) -> Iterator[Page]:
+    def _pages(self, transport: HttpTransport, stream: Stream, since: str) -> Iterator[Page]:
         token, seen_tokens, last_page, read = "", set[str](), Page(0, b"", [], ""), 0
         for number in range(1, MAX_PAGES + 1):
-            body = transport.exchange(self.request_page(stream, token)).body
+            body = transport.exchange(self.request_page(stream, token, since)).body
             answer = self.read_page(stream, token, _decoded(body), read)
             digest = xxhash.xxh3_128_digest(body)
             # Its records are compared too: an answer may differ by the moment that it says it was made.
@@ -104,8 +105,9 @@ class Connector(ABC):
         raise NotUnderstood(f"the feed has more than {MAX_PAGES:,} pages")
 
     @abstractmethod
-    def request_page(self, stream: Stream, token: str) -> Request:
-        """Return the request for the page that `token` stands for; "" is the first."""
+    def request_page(self, stream: Stream, token: str, since: str) -> Request:
+        """Return the request for the page that `token` stands for; "" is the first. `since` asks for what has changed
+        after that moment, in the source's own writing; "" asks for everything."""
 
     @abstractmethod
     def read_page(self, stream: Stream, token: str, body: Any, read: int) -> Answer:
@@ -114,6 +116,10 @@ class Connector(ABC):
     def is_snapshot(self, stream: Stream) -> bool:
         """Whether a record that stays in the feed is in every extract, though others come and go while it is read."""
         return True
+
+    def incremental(self, stream: Stream) -> Incremental | None:
+        """How the source is asked for what has changed; None where it is always asked for everything."""
+        return None
 
     def do(self, operation: str, arguments: BaseModel) -> BaseModel:
         """Perform a named operation. The base performs none."""

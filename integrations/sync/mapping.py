@@ -143,7 +143,8 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
-def _reader(path: str) -> Step:
+def reader(path: str) -> Step:
+    """Return what reads the value at `path` out of a record."""
     if not _PLAIN_PATH.fullmatch(path):
         search: Step = jmespath.compile(path).search
         return search
@@ -164,7 +165,7 @@ class CompiledMapping:
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self._fields = [
-            (name, _reader(field.path), field.steps(), field.default)
+            (name, reader(field.path), field.steps(), field.default)
             for name, field in (
                 (name, FieldMapping.model_validate(declared)) for name, declared in fields.items()
             )

@@ -3,11 +3,12 @@
 from registration.models.billing import BillingAccount, LedgerEntry
 from registration.models.catalogue import Course, Section, Term
 from registration.models.enrollment import Enrollment
-from registration.models.people import College, Program, Student
+from registration.models.people import College, CollegeMember, Program, Student
 
 __all__ = [
     "BillingAccount",
     "College",
+    "CollegeMember",
     "Course",
     "Enrollment",
     "LedgerEntry",

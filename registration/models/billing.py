@@ -121,6 +121,10 @@ class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
         """Leave out what was voided."""
         return self.exclude(state=EntryState.VOID)
 
+    def voided_by_hand(self) -> LedgerEntryQuerySet:
+        """Narrow to entries that a sync posted and a person voided."""
+        return self.filter(state=EntryState.VOID, voided_run__isnull=True, posted_run__isnull=False)
+
     def from_aid(self) -> LedgerEntryQuerySet:
         """Narrow to aid and to adjustments of aid."""
         return self.filter(Q(kind=EntryKind.AID) | Q(adjusts=EntryKind.AID))
@@ -149,6 +153,15 @@ class LedgerEntry(models.Model):
     description = models.CharField(max_length=200, blank=True)
     effective_on = models.DateField(null=True, blank=True, help_text="The day that the money counts from.")
 
+    corrects = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="corrections",
+        help_text="Of an entry that a person posted in the place of another: the one that a sync or a charge had posted.",
+    )
+
     posted_at = models.DateTimeField()
     posted_by = models.CharField(max_length=150)
     posted_run = models.BigIntegerField(null=True, blank=True)
@@ -163,7 +176,15 @@ class LedgerEntry(models.Model):
     class Meta:
         ordering = ["-posted_at", "-id"]
         verbose_name_plural = "ledger entries"
-        indexes = [models.Index(fields=["account", "state"], name="ledger_entry_account_state")]
+        indexes = [
+            models.Index(fields=["account", "state"], name="ledger_entry_account_state"),
+            # What people have taken off bills that a sync had posted: few, and looked for by every sync.
+            models.Index(
+                fields=["id"],
+                condition=Q(state="void", voided_run__isnull=True, posted_run__isnull=False),
+                name="ledger_entry_voided_by_hand",
+            ),
+        ]
         constraints = [
             models.CheckConstraint(name="ledger_entry_kind_known", condition=one_of("kind", EntryKind)),
             models.CheckConstraint(name="ledger_entry_state_known", condition=one_of("state", EntryState)),
@@ -197,6 +218,11 @@ class LedgerEntry(models.Model):
                 ),
             ),
             models.CheckConstraint(name="ledger_entry_says_who_posted", condition=~Q(posted_by="")),
+            models.UniqueConstraint(
+                fields=["corrects"],
+                condition=~Q(state="void"),
+                name="ledger_entry_one_live_correction",
+            ),
             models.CheckConstraint(
                 name="ledger_entry_currency_is_iso_code", condition=currency_code("currency")
             ),

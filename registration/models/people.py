@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.conf import settings
 from django.db import models
 
 from registration.models.constraints import filled, one_of
@@ -54,6 +55,10 @@ class StudentQuerySet(models.QuerySet["Student"]):
         """Narrow to the students with these numbers."""
         return self.filter(number__in=list(numbers))
 
+    def of_college(self, college: College) -> StudentQuerySet:
+        """Narrow to the students of a college: those of its programs."""
+        return self.filter(program__college=college)
+
 
 class Student(models.Model):
     number = models.CharField(max_length=32, unique=True)
@@ -96,3 +101,18 @@ class Student(models.Model):
     def name(self) -> str:
         """The name as people say it."""
         return f"{self.given_name} {self.family_name}".strip()
+
+
+class CollegeMember(models.Model):
+    """The college that a principal belongs to: what a principal sees and decides ends at its students."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="college_member"
+    )
+    college = models.ForeignKey(College, on_delete=models.PROTECT, related_name="members")
+
+    class Meta:
+        ordering = ["user"]
+
+    def __str__(self) -> str:
+        return f"{self.user} of {self.college}"

@@ -200,10 +200,10 @@ def test_plan_apply_undo_returns_every_ledger_to_the_minor_unit(
         ]
 
     serve(first)
-    sync()
+    sync(approve=True)
     before = balances()
     serve(second)
-    run = sync()
+    run = sync(approve=True)
     after = balances()
     if run.changes.exists():
         undone = undo(run)

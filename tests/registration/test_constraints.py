@@ -13,9 +13,11 @@ from django.apps import apps
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError
 
+from apiauth.models import User
 from registration.models import (
     BillingAccount,
     College,
+    CollegeMember,
     Course,
     Enrollment,
     LedgerEntry,
@@ -57,6 +59,15 @@ def first_student() -> Student:
     return Student.objects.get(number="S0000001")
 
 
+def corrected_entry() -> LedgerEntry:
+    """An entry that was voided by hand and has a live one in its place."""
+    void = {"state": "void", "voided_at": NOW, "voided_by": "bursar", "void_reason": "a mistake"}
+    original = insert(LedgerEntry, RIGHT[LedgerEntry]() | void)
+    assert isinstance(original, LedgerEntry)
+    insert(LedgerEntry, RIGHT[LedgerEntry]() | {"corrects": original})
+    return original
+
+
 # Of each model, a row that nothing is wrong with and that is not there yet.
 RIGHT: dict[type[models.Model], Values] = {
     College: lambda: {"code": "SCI", "name": "Sciences"},
@@ -68,6 +79,10 @@ RIGHT: dict[type[models.Model], Values] = {
         "starts_on": datetime.date(2027, 8, 23),
         "ends_on": datetime.date(2027, 12, 17),
         "census_on": datetime.date(2027, 9, 10),
+    },
+    CollegeMember: lambda: {
+        "user": User.objects.create_user(f"principal-{User.objects.count()}"),
+        "college": College.objects.get(),
     },
     Course: lambda: {"code": "CS 201", "title": "Methods", "credits": 3, "college": College.objects.get()},
     Section: lambda: {
@@ -170,6 +185,7 @@ CASES = [
         {"state": "void", "voided_at": NOW, "voided_by": "bursar"},
     ),
     Case("ledger_entry_says_who_posted", LedgerEntry, {"posted_by": ""}),
+    Case("ledger_entry_one_live_correction", LedgerEntry, {"corrects": corrected_entry}),
     Case("ledger_entry_currency_is_iso_code", LedgerEntry, {"currency": "usd"}),
     Case("ledger_entry_currency_is_iso_code", LedgerEntry, {"currency": "US"}),
 ]
