@@ -22,7 +22,7 @@ GROUPS: Final = (
             "registration.college",
         ),
     ),
-    ("Staff", ("apiauth.user", "auth.group")),
+    ("Staff", ("apiauth.user", "auth.group", "registration.collegemember")),
     ("Audit", ("audit.auditevent",)),
 )
 

@@ -7,14 +7,19 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 
 from audit.admin import AuditedAdmin, ReadOnlyAdmin
 from registration import operations
 from registration.models import (
     BillingAccount,
     College,
+    CollegeMember,
     Course,
     Enrollment,
     LedgerEntry,
@@ -23,6 +28,7 @@ from registration.models import (
     Student,
     Term,
 )
+from registration.money import NotMoney, to_minor
 from registration.panels import drawn_panels
 
 ENTRIES_SHOWN = 200
@@ -146,6 +152,56 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     list_select_related = ["account__student", "term"]
     search_fields = ["account__student__number", "=code"]
     show_full_result_count = False
+    change_form_template = "admin/registration/ledgerentry/change_form.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        edit = self.admin_site.admin_view(self.edit)
+        return [
+            path("<int:pk>/edit/<str:what>/", edit, name="registration_ledgerentry_edit"),
+            *super().get_urls(),
+        ]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {
+            "may_edit": request.user.has_perm("registration.change_ledgerentry"),
+            **(extra_context or {}),
+        }
+        return super().change_view(request, object_id, form_url, context)
+
+    def edit(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
+        """Void an entry, or put another amount in its place, for a reason that is kept."""
+        if what not in ("void", "correct"):
+            raise Http404
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not request.user.has_perm("registration.change_ledgerentry"):
+            raise PermissionDenied
+        entry = get_object_or_404(LedgerEntry.objects.select_related("account__student"), pk=pk)
+        reason = request.POST.get("reason", "").strip()[:500]
+        try:
+            if what == "void":
+                operations.void(entry, reason=reason)
+            else:
+                amount = to_minor(request.POST.get("amount", "").strip(), entry.currency)
+                entry = operations.correct(entry, amount, reason=reason)
+        except (operations.Refused, NotMoney) as error:
+            messages.error(request, str(error))
+            return HttpResponseRedirect(reverse("admin:registration_ledgerentry_change", args=[pk]))
+        done = "is void" if what == "void" else f"stands on the bill with {entry.displayed_amount}"
+        student = reverse("admin:registration_student_change", args=[entry.account_id])
+        messages.success(
+            request,
+            format_html(
+                'The entry {}. <a href="{}">See the account of {}</a>.', done, student, entry.account.student
+            ),
+        )
+        return HttpResponseRedirect(reverse("admin:registration_ledgerentry_change", args=[entry.pk]))
 
 
 @admin.register(Section)
@@ -174,6 +230,14 @@ class TermAdmin(KeptAdmin):
 class CollegeAdmin(KeptAdmin):
     list_display = ["code", "name"]
     search_fields = ["code", "name"]
+
+
+@admin.register(CollegeMember)
+class CollegeMemberAdmin(AuditedAdmin):
+    """Which college a principal decides for."""
+
+    list_display = ["user", "college"]
+    list_select_related = ["user", "college"]
 
 
 @admin.register(Program)

@@ -99,7 +99,7 @@ def _first_load(case: _Case) -> str:
         return ""
     if counts.live_before or not counts.created:
         return ""
-    return f"This is the first load: it would create {counts.created:,} records where there were none."
+    return f"This is the first load: it would create {_records(counts.created)} where there were none."
 
 
 def _empty(case: _Case) -> str:
@@ -107,7 +107,7 @@ def _empty(case: _Case) -> str:
     counts = case.certificate.counts
     if counts.read or not counts.absent:
         return ""
-    return f"The feed is empty: it would void all {counts.absent:,} records that it should still bring."
+    return f"The feed is empty: it would void {_records(counts.absent)} that it should still bring."
 
 
 def _conflicts(case: _Case) -> str:
@@ -116,8 +116,10 @@ def _conflicts(case: _Case) -> str:
     count = case.run.changes.effective().in_conflict().count()
     if not count:
         return ""
-    records = "1 record that was" if count == 1 else f"{count:,} records that were"
-    return f"It would overwrite {records} edited by hand since the last sync: which counts is for a person to say."
+    return (
+        f"It would overwrite {_records(count)} that somebody edited by hand since the last sync: "
+        "which counts is for a person to say."
+    )
 
 
 def _voids(case: _Case) -> str:
@@ -146,11 +148,15 @@ def _share(verb: str, count: int, live: int, max_share: float | None, max_count:
     share = f"{count / live:.1%}" if live else "all"
     limits = [
         *([f"{max_share:.0%}"] if max_share is not None else []),
-        *([f"{max_count:,} records"] if max_count is not None else []),
+        *([_records(max_count)] if max_count is not None else []),
     ]
     return (
         f"It would {verb} {count:,} of {live:,} live records ({share}); the limit is {' and '.join(limits)}."
     )
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record{'' if count == 1 else 's'}"
 
 
 def _gross_change(case: _Case) -> str:

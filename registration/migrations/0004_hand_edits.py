@@ -57,7 +57,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={"ordering": ["user"]},
+            options={
+                "ordering": ["user"],
+                "verbose_name": "college of a principal",
+                "verbose_name_plural": "colleges of principals",
+            },
         ),
         LiftRefusal(RefuseChanges(TABLE, allowed_update=TO_VOID, frozen=FROZEN)),
         migrations.AddField(

@@ -113,6 +113,8 @@ class CollegeMember(models.Model):
 
     class Meta:
         ordering = ["user"]
+        verbose_name = "college of a principal"
+        verbose_name_plural = "colleges of principals"
 
     def __str__(self) -> str:
         return f"{self.user} of {self.college}"
