@@ -27,7 +27,7 @@ from integrations.models import (
 )
 from integrations.models.plan import ChangeAction
 from integrations.models.run import RunStatus, RunStep, RunTrigger
-from integrations.operations import ring
+from integrations.operations import ask_for_everything, ring
 from integrations.sync.bulk import in_chunks
 from integrations.sync.certificate import CertificateBroken
 from integrations.sync.undo import carry_out, steps_to_undo
@@ -189,7 +189,7 @@ def release_pins(run: SyncRun, *, reason: str) -> int:
     if not released:
         raise Undecided("Nothing of this run is held back from its source any more.")
     # A source that tells only what has changed would not tell these again.
-    Stream.objects.filter(pk=run.stream_id).update(watermark="")
+    ask_for_everything([run.stream])
     audit.record("sync_run.pins_released", run, reason=reason, detail={"records": released})
     return released
 

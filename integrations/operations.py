@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -288,6 +288,11 @@ def request_run(stream: Stream, trigger: RunTrigger, *, dry_run: bool = False) -
     if trigger != RunTrigger.COMMAND:
         transaction.on_commit(lambda: ring(run.pk))
     return run
+
+
+def ask_for_everything(streams: Iterable[Stream]) -> None:
+    """Make the next extract of these streams complete, though they may ask for what has changed."""
+    Stream.objects.filter(pk__in=[stream.pk for stream in streams]).update(watermark="")
 
 
 def _queued(stream: Stream, trigger: RunTrigger, *, dry_run: bool) -> SyncRun:

@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
             model_name="stream",
             name="complete_at",
             field=models.DateTimeField(
-                blank=True, help_text="When a complete extract was applied last.", null=True
+                blank=True, help_text="When the last complete extract that was applied began.", null=True
             ),
         ),
         migrations.AddField(
@@ -182,7 +182,11 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="rejectedrecord",
             constraint=models.CheckConstraint(
-                condition=models.Q(("outcome__in", ["", "accepted", "repeated", "cleared"])),
+                condition=models.Q(
+                    ("outcome", ""),
+                    ("outcome__in", ["accepted", "repeated", "cleared"]),
+                    _connector="OR",
+                ),
                 name="rejected_record_outcome_known",
             ),
         ),

@@ -150,7 +150,7 @@ class Stream(models.Model):
         help_text="Since when the next incremental extract asks; empty: it reads everything.",
     )
     complete_at = models.DateTimeField(
-        null=True, blank=True, help_text="When a complete extract was applied last."
+        null=True, blank=True, help_text="When the last complete extract that was applied began."
     )
     next_run_at = models.DateTimeField(null=True, blank=True)
 

@@ -193,7 +193,7 @@ class RejectedRecord(models.Model):
             models.CheckConstraint(name="rejected_record_says_why", condition=~Q(rule="") & ~Q(reason="")),
             models.CheckConstraint(
                 name="rejected_record_outcome_known",
-                condition=Q(outcome__in=["", *(value for value, _ in RejectionOutcome.choices)]),
+                condition=Q(outcome="") | Q(outcome__in=[value for value, _ in RejectionOutcome.choices]),
             ),
         ]
         indexes = [

@@ -92,7 +92,7 @@ def _move_watermark(run: SyncRun, stream: Stream, extract: Extract, certificate:
     if run.replay:
         return
     if run.is_complete:
-        Stream.objects.filter(pk=stream.pk).update(complete_at=timezone.now())
+        Stream.objects.filter(pk=stream.pk).update(complete_at=run.started_at)
     if extract.watermark and not certificate.beyond_approval:
         asked = extract.watermark.after(run.asked_since, certificate.counts.rejected)
         Stream.objects.filter(pk=stream.pk).update(watermark=asked)

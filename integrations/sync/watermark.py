@@ -20,6 +20,8 @@ from integrations.connectors.registry import connector_for
 from integrations.models import Stream
 from integrations.sync.mapping import reader
 
+# A run that starts a little earlier in the day than the last complete one is complete too, not the one a day later.
+DUE_EARLY: Final = datetime.timedelta(hours=1)
 _DAY_SECONDS: Final = 86_400
 # Seconds since 1970 have ten digits until the year 2286, milliseconds thirteen since 2001.
 _FIRST_MILLISECOND: Final = 10**11
@@ -130,5 +132,5 @@ def since_for(stream: Stream, mapping_version: str) -> str:
     feed = connector_for(stream.connection).incremental(stream)
     if feed is None or stream.known_with != mapping_version or stream.known_scope != stream.scope:
         return ""
-    latest = timezone.now() - datetime.timedelta(days=feed.full_every)
+    latest = timezone.now() - datetime.timedelta(days=feed.full_every) + DUE_EARLY
     return stream.watermark if stream.complete_at is not None and stream.complete_at > latest else ""

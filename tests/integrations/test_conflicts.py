@@ -99,7 +99,7 @@ def test_by_default_an_edit_by_hand_holds_the_plan_even_though_the_source_says_w
         "which counts is for a person to say."
     )
     assert [balance(number) for number in (1, 2, 3)] == [-6_000, 0, -10_000]
-    conflicts = {change.key: change.conflict for change in run.changes.in_conflict()}
+    conflicts: dict[str, Any] = {change.key: change.conflict for change in run.changes.in_conflict()}
     assert {key: (told["amount"], told["by"], told["reason"]) for key, told in conflicts.items()} == {
         "A0001#1": (6_000, "bea", "the letter says so"),
         "A0002#1": (None, "bea", "not hers"),
