@@ -26,6 +26,7 @@ from django.utils.safestring import SafeString
 
 from audit.admin import ReadOnlyAdmin
 from integrations.admin.badges import run_badge
+from integrations.admin.progress import ProgressPages
 from integrations.decisions import (
     Undecided,
     approve_run,
@@ -91,7 +92,9 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         decide = self.admin_site.admin_view(self.decide)
+        progress = ProgressPages(self.admin_site).of_run
         return [
+            path("<int:pk>/progress/", progress, name="integrations_syncrun_progress"),
             path("<int:pk>/decide/<str:decision>/", decide, name="integrations_syncrun_decide"),
             path("<int:pk>/undo/", self.admin_site.admin_view(self.undo), name="integrations_syncrun_undo"),
             *super().get_urls(),
