@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from integrations.models import Stream, SyncRun
 from registration.models import Student
@@ -31,8 +30,8 @@ def test_a_sync_is_started_watched_and_read_down_to_the_student(
     expect(page.locator("[aria-current=step]")).to_have_text("Reading")
     assert visitor.look_at() == []
 
-    loads: list[object] = []
-    page.on("load", loads.append)
+    loads: list[Page] = []
+    page.on("load", lambda loaded: loads.append(loaded))
     feed.let_go()
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("Applied"))
     expect(page.locator(".tile", has_text="created")).to_contain_text("4")
@@ -97,14 +96,9 @@ def test_a_run_can_be_watched_without_scripts(visit: Visit, stream: Stream, feed
     page = visit(java_script_enabled=False).page
     page.get_by_role("button", name="Sync now").click()
     expect(page).to_have_url(RUN_PAGE)
-    expect(page.locator("#content")).to_contain_text("Reading page 1 · 0 records")
+    look_again_until(page, "Reading page 1 · 0 records")
     feed.let_go()
-
-    def look_again() -> None:
-        page.get_by_role("link", name="Look again").click()
-        expect(page.get_by_role("heading", level=1)).to_contain_text("Applied", timeout=1_000)
-
-    until(look_again)
+    look_again_until(page, "Applied")
 
 
 def test_the_cards_of_today_follow_a_run_and_so_does_what_needs_somebody(
@@ -170,15 +164,12 @@ def test_a_held_plan_is_approved_and_undone(held: Visitor, feed: SlowFeed) -> No
     assert live_aid() == {f"S{number:07d}": 100_00 for number in range(1, 12)}
 
 
-def until(act: Callable[[], None]) -> None:
-    """Do `act` again until it succeeds: what a person does where nothing moves by itself."""
+def look_again_until(page: Page, words: str) -> None:
+    """Follow the link until the page says so: what a person does where nothing moves by itself."""
     deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            return act()
-        except AssertionError:
-            if time.monotonic() > deadline:
-                raise
+    while words not in page.locator("#content").inner_text():
+        assert time.monotonic() < deadline, f"The page never said {words}."
+        page.get_by_role("link", name="Look again").click()
 
 
 def sync_now(visitor: Visitor, ending: str) -> None:
