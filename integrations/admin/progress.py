@@ -108,7 +108,9 @@ class ProgressPages:
         return None
 
     @staticmethod
-    def _answer(request: HttpRequest, run: SyncRun, template: str, context: dict[str, object]) -> HttpResponse:
+    def _answer(
+        request: HttpRequest, run: SyncRun, template: str, context: dict[str, object]
+    ) -> HttpResponse:
         if run.is_live and request.GET.get("seen") == progress_of(run).seen:
             response = HttpResponse(status=NOTHING_NEW)
         else:

@@ -173,7 +173,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed and call.when == "call" and (visited := item.stash.get(_VISITORS, None)):
         visitors, installation = visited
-        folder = Path(item.funcargs["tmp_path"] if "tmp_path" in item.funcargs else installation.logs)  # type: ignore[attr-defined]
+        folder = Path(item.funcargs.get("tmp_path", installation.logs))  # type: ignore[attr-defined]
         pictures = [folder / f"{item.name}-{place}.png" for place in range(len(visitors))]
         for visitor, picture in zip(visitors, pictures, strict=True):
             visitor.keep_picture(picture)

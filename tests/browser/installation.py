@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -107,10 +107,8 @@ def _started(folder: Path, environment: dict[str, str], name: str, command: list
         yield
     finally:
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -121,9 +119,9 @@ def _worker_answers(broker: str) -> bool:
         return bool(caller.control.ping(timeout=1))
 
 
-def _wait(is_so: object, name: str, folder: Path) -> None:
+def _wait(is_so: Callable[[], bool], name: str, folder: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not is_so():  # type: ignore[operator]
+    while not is_so():
         log = folder / f"{name}.log"
         assert time.monotonic() < deadline, f"{name} does not answer: {log.read_text()[-2000:]}"
         time.sleep(0.05)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Locator, Page
 
-# WCAG 2.2, A and AA. Without preload: axe would write our style sheets into the page anew, which the policy refuses.
-PROBES: Final = {
-    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
-    "preload": False,
-}
+WCAG: Final = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+# What another theme or a narrower window can change of a page that is already known to be accessible.
+OF_COLOUR: Final = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
+OF_LAYOUT: Final = {"type": "rule", "values": ["target-size", "scrollable-region-focusable"]}
 # The console tells violations of the policy as errors too; this is for those of a report-only policy.
 REPORT_VIOLATIONS: Final = """
 document.addEventListener("securitypolicyviolation", event =>
@@ -38,7 +37,7 @@ class Look:
     name: str
     width: int
     height: int
-    theme: str
+    theme: Literal["light", "dark"]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -54,7 +53,8 @@ LIGHT: Final = Look("light", 1280, 860, "light")
 DARK: Final = Look("dark", 1280, 860, "dark")
 PHONE: Final = Look("phone", 390, 844, "light")
 DARK_PHONE: Final = Look("dark-phone", 390, 844, "dark")
-LOOKS: Final = (LIGHT, DARK, PHONE, DARK_PHONE)
+# Each look, and what may be wrong in it that was not in those before it.
+LOOKS: Final = ((LIGHT, WCAG), (DARK, OF_COLOUR), (PHONE, OF_LAYOUT), (DARK_PHONE, OF_COLOUR))
 
 
 @dataclass
@@ -86,9 +86,15 @@ class Visitor:
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Log in").click()
 
-    def look_at(self) -> list[str]:
+    def change_look(self, look: Look) -> None:
+        """Turn the phone, or the light: the page stays."""
+        self.page.set_viewport_size({"width": look.width, "height": look.height})
+        self.page.emulate_media(color_scheme=look.theme)
+
+    def look_at(self, rules: dict[str, Any] = WCAG) -> list[str]:
         """Look at the page as it is: accessibility, and whether anything reaches past the window's edge."""
-        found = _axe.run(self.page, options=PROBES)
+        # Without preload: axe would write our style sheets into the page anew, which the policy refuses.
+        found = _axe.run(self.page, options={"runOnly": rules, "preload": False})
         unfit = [
             f"{fault['id']}: {node['target'][0]} ({node['failureSummary'].splitlines()[-1].strip()})"
             for fault in found.response["violations"]
