@@ -22,7 +22,7 @@ from tests.browser.test_sync_flow import sync_now
 from tests.browser.visitor import Look
 from tests.integrations.feed import Feed, award
 
-PICTURE = Look("readme", 1280, 1000, "light")
+PICTURE = Look("readme", 1240, 900, "light")
 MAX_PICTURE_BYTES = 150 * 1024
 ROOT = Path(__file__).resolve().parents[2]
 FUNDS = (
