@@ -67,6 +67,7 @@ INSTALLED_APPS = [
     "oauth2_provider",
     "django_celery_beat",
     "csp",
+    "django_htmx",  # for its static files: htmx itself
     "audit",
     "apiauth",
     "registration",

@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 
 from audit.admin import AuditedAdmin
 from integrations.admin.badges import run_badge
+from integrations.admin.progress import ProgressPages
 from integrations.admin.today import stream_cards
 from integrations.documents import TOO_DEEP, DocumentRefused, is_too_deep, parse_document
 from integrations.models import Connection, Stream
@@ -230,6 +231,11 @@ class ConnectionAdmin(AuditedAdmin):
         view = self.admin_site.admin_view
         return [
             path("<int:pk>/test/", view(self.test), name="integrations_connection_test"),
+            path(
+                "stream/<int:pk>/card/",
+                ProgressPages(self.admin_site).of_stream,
+                name="integrations_stream_card",
+            ),
             path("stream/<int:pk>/sync/", view(self.sync), name="integrations_stream_sync"),
             path("stream/<int:pk>/dry-run/", view(self.dry_run), name="integrations_stream_dry_run"),
             *super().get_urls(),

@@ -23,6 +23,7 @@ from django.utils.safestring import SafeString
 from audit.admin import ReadOnlyAdmin
 from integrations.admin.badges import run_badge
 from integrations.admin.decision import DECISIONS, WHOLE_RUN_DECISIONS
+from integrations.admin.progress import ProgressPages
 from integrations.admin.reach import reach_of
 from integrations.decisions import Undecided, pinned_by
 from integrations.models import RejectedRecord, SyncRun
@@ -81,7 +82,9 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         decide = self.admin_site.admin_view(self.decide)
+        progress = ProgressPages(self.admin_site).of_run
         return [
+            path("<int:pk>/progress/", progress, name="integrations_syncrun_progress"),
             path("<int:pk>/decide/<str:decision>/", decide, name="integrations_syncrun_decide"),
             path("<int:pk>/undo/", self.admin_site.admin_view(self.undo), name="integrations_syncrun_undo"),
             *super().get_urls(),
