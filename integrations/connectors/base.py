@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from integrations.connectors.authentication import authentication_of
 from integrations.connectors.decoding import NotJson, decode
+from integrations.connectors.loops import Trail
+from integrations.connectors.pagination import Received
 from integrations.models import Connection, Stream
 from integrations.transports.errors import NotUnderstood
 from integrations.transports.http import HttpTransport, Request, Timeouts
@@ -80,26 +82,17 @@ class Connector(ABC):
             yield from self._pages(transport, stream)
 
     def _pages(self, transport: HttpTransport, stream: Stream) -> Iterator[Page]:
-        token, seen_tokens, last_page, read = "", set[str](), Page(0, b"", [], ""), 0
+        token, read, trail = "", 0, Trail()
         for number in range(1, MAX_PAGES + 1):
-            body = transport.exchange(self.request_page(stream, token)).body
-            answer = self.read_page(stream, token, _decoded(body), read)
-            digest = xxhash.xxh3_128_digest(body)
-            # Its records are compared too: an answer may differ by the moment that it says it was made.
-            if answer.records and (digest == last_page.digest or answer.records == last_page.records):
-                raise NotUnderstood(
-                    f"page {number} is the same as the page before it",
-                    advice="The other system does not follow the paging that the connection describes: check it.",
-                )
-            if answer.next and answer.next in seen_tokens:
-                raise NotUnderstood(f"page {number} leads back to a page that was read already")
+            response = transport.exchange(self.request_page(stream, token))
+            received = Received(_decoded(response.body), response.headers)
+            answer = self.read_page(stream, token, received, read)
+            trail.follow(number, answer.records, answer.next)
             read += len(answer.records)
-            last_page = Page(number, digest, answer.records, answer.next)
-            yield last_page
+            yield Page(number, xxhash.xxh3_128_digest(response.body), answer.records, answer.next)
             if not answer.next:
                 _check_announced(answer.announced, read)
                 return
-            seen_tokens.add(answer.next)
             token = answer.next
         raise NotUnderstood(f"the feed has more than {MAX_PAGES:,} pages")
 
@@ -108,7 +101,7 @@ class Connector(ABC):
         """Return the request for the page that `token` stands for; "" is the first."""
 
     @abstractmethod
-    def read_page(self, stream: Stream, token: str, body: Any, read: int) -> Answer:
+    def read_page(self, stream: Stream, token: str, received: Received, read: int) -> Answer:
         """Return the records of an answer and what follows it; `read` records came before. Raises NotUnderstood."""
 
     def is_snapshot(self, stream: Stream) -> bool:

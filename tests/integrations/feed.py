@@ -55,7 +55,8 @@ BEARER = ("Authorization", f"Bearer {TOKEN}")
 
 @dataclass
 class Feed:
-    """Serves `awards` at /awards, cut into pages that can be asked for in every way: by number, cursor or address.
+    """Serves `awards` at /awards, cut into pages that can be asked for in every way: by number, offset, cursor or
+    address, which stands in the answer and in its Link header.
 
     `raw` is served instead, byte for byte, where it is set; `answer` answers instead of all this. `header` is what
     a request has to carry, where anything.
@@ -91,12 +92,14 @@ class Feed:
             # The first page; whoever asks for another gets none, in the words of any pagination.
             body = self.raw if request.args.get("page", "1") == "1" else b'{"data": []}'
             return Response(body, status=self.status, content_type="application/json")
-        return Response(json.dumps(self.page(request)), status=self.status, content_type="application/json")
+        page = self.page(request)
+        links = {"Link": f'<{page["next"]}>; rel="next"'} if page["next"] else {}
+        return Response(json.dumps(page), status=self.status, headers=links, content_type="application/json")
 
     def page(self, request: Request) -> dict[str, Any]:
         """The page that a request asks for."""
         number = int(request.args.get("page", 1))
-        start = int(request.args.get("cursor", (number - 1) * self.page_size))
+        start = int(request.args.get("cursor") or request.args.get("offset") or (number - 1) * self.page_size)
         end = start + self.page_size
         has_more = end < len(self.awards)
         return {
