@@ -144,6 +144,10 @@ CELERY_TASK_PUBLISH_RETRY = False
 CURRENCY = env.str("CURRENCY", default="USD")
 # How long a run may be silent before another process may take its place.
 RUN_LEASE_SECONDS = env.int("RUN_LEASE_SECONDS", default=30)
+# What connections may reach though it is not on the public internet: host:port, separated by commas.
+ALLOW_PRIVATE_HOSTS = env.list("ALLOW_PRIVATE_HOSTS", default=[])
+# The proxy through which connections go out, such as http://proxy.example.edu:3128. Nothing else chooses one.
+EGRESS_PROXY = env.str("EGRESS_PROXY", default="")
 
 # --- mail ------------------------------------------------------------------------------------------------
 

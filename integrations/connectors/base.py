@@ -19,8 +19,10 @@ from integrations.connectors.decoding import NotJson, decode
 from integrations.connectors.loops import Trail
 from integrations.connectors.pagination import Received
 from integrations.models import Connection, Stream
+from integrations.transports.error_table import USUAL_ERRORS, ErrorTable
 from integrations.transports.errors import NotUnderstood
-from integrations.transports.http import HttpTransport, Request, Timeouts
+from integrations.transports.http import HttpTransport, Purpose, Request, Timeouts
+from integrations.transports.tls import TlsMaterial
 
 # A feed of a hundred records a page would have ten million by then: it is going round in circles.
 MAX_PAGES: Final = 100_000
@@ -65,10 +67,19 @@ class Connector(ABC):
     label: ClassVar[str]
     datasets: ClassVar[frozenset[str]] = frozenset()
     Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
+    # What the vendor's failures mean.
+    errors: ClassVar[ErrorTable] = USUAL_ERRORS
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.auth = authentication_of(connection)
+        self.tls: TlsMaterial | None = None
+
+    def open_transport(self, purpose: Purpose) -> HttpTransport:
+        """The wire to the connection's system, for pulls or for operations. Use it as a context manager."""
+        return HttpTransport(
+            Timeouts.of(self.connection.timeouts), purpose=purpose, errors=self.errors, tls=self.tls
+        )
 
     def pull(self, stream: Stream) -> Iterator[Page]:
         """Yield every page of the stream's dataset, in order.
@@ -78,7 +89,7 @@ class Connector(ABC):
         """
         if stream.dataset not in self.datasets:
             raise Unsupported(self.label, "pull", stream.dataset)
-        with HttpTransport(Timeouts.of(self.connection.timeouts)) as transport:
+        with self.open_transport(Purpose.PULL) as transport:
             yield from self._pages(transport, stream)
 
     def _pages(self, transport: HttpTransport, stream: Stream) -> Iterator[Page]:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
+from django.test import override_settings
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -136,6 +138,13 @@ class Feed:
 
 
 @contextmanager
+def may_reach(*hosts: str) -> Iterator[None]:
+    """Let connections reach these on this machine, as an operator would: host:port."""
+    with override_settings(ALLOW_PRIVATE_HOSTS=[*settings.ALLOW_PRIVATE_HOSTS, *hosts]):
+        yield
+
+
+@contextmanager
 def wire(answer: Callable[[socket.socket, threading.Event], None]) -> Iterator[str]:
     """Listen on a port, yield its address, and let `answer` do with each request's socket what no HTTP library does.
 
@@ -160,7 +169,9 @@ def wire(answer: Callable[[socket.socket, threading.Event], None]) -> Iterator[s
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        port = listener.getsockname()[1]
+        with may_reach(f"127.0.0.1:{port}"):
+            yield f"http://127.0.0.1:{port}"
     finally:
         is_over.set()
         listener.shutdown(socket.SHUT_RDWR)
