@@ -16,9 +16,14 @@ from integrations.connectors.base import Unsupported
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS
 from integrations.datasets.base import Rejected
-from integrations.documents import ConnectionDocument, DocumentRefused, Interval, parse_document
-from integrations.models import Connection, Stream, SyncRun
-from integrations.models.connection import origin_of
+from integrations.documents import (
+    ConnectionDocument,
+    DocumentRefused,
+    Interval,
+    merge_secrets,
+    parse_document,
+)
+from integrations.models import Connection, ConnectionToken, Stream, SyncRun
 from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
 from integrations.sync.mapping import CompiledMapping
@@ -53,30 +58,47 @@ def save_connection(content: object) -> tuple[Connection, bool]:
     to another origin: a secret belongs to the system that it was entered for. Raises DocumentRefused.
     """
     document = parse_document(content)
-    connection = Connection.objects.select_for_update().filter(slug=document.slug).first()
-    is_new = connection is None
-    connection = connection or Connection(slug=document.slug)
-    try:
-        before = {} if is_new else _state(connection)
-    except SealBroken as error:
-        # Given up for a document that brings its own. With one that leaves them out they stay for whoever finds the key.
-        if None in document.auth.model_dump().values():
-            raise DocumentRefused([f"auth: {error}"]) from None
-        connection.secrets, before = {}, {}
-    _fill(connection, document, keep_secrets=not is_new and connection.origin == origin_of(document.base_url))
-    if not is_new and _state(connection) == before and not _streams_differ(connection, document):
+    found = Connection.objects.select_for_update().filter(slug=document.slug).first()
+    secrets = _secrets_after(document, found)
+    before = _state(found) if found else {}
+    connection = found or Connection(slug=document.slug)
+    if secrets["auth"] != (before.get("secrets") or {}).get("auth") or not document.auth.lacks_a_secret():
+        ConnectionToken.objects.filter(
+            connection=connection.pk
+        ).delete()  # it was given for other credentials
+    _fill(connection, document)
+    if secrets != before.get("secrets"):
+        connection.secrets = secrets
+    if found and _state(connection) == before and not _streams_differ(connection, document):
         return connection, False
     connection.changed_by = audit.current_actor().name
     connection.save()
     _save_streams(connection, document)
     audit.record(
-        f"connection.{'created' if is_new else 'changed'}", connection, detail={"slug": connection.slug}
+        f"connection.{'changed' if found else 'created'}", connection, detail={"slug": connection.slug}
     )
     return connection, True
 
 
-def _fill(connection: Connection, document: ConnectionDocument, *, keep_secrets: bool) -> None:
-    kept = connection.secrets if keep_secrets else {}
+def check_document(content: object) -> ConnectionDocument:
+    """Return the document that `content` is, if it could be saved now. Raises DocumentRefused as saving would."""
+    document = parse_document(content)
+    _secrets_after(document, Connection.objects.filter(slug=document.slug).first())
+    return document
+
+
+def _secrets_after(document: ConnectionDocument, connection: Connection | None) -> dict[str, Any]:
+    """The secrets once the document is saved. Kept ones that do not open are given up for a document that brings its
+    own; with one that leaves them out they stay for whoever finds the key."""
+    try:
+        return merge_secrets(document, connection)
+    except SealBroken as error:
+        if document.auth.lacks_a_secret():
+            raise DocumentRefused([f"auth: {error}"]) from None
+        return merge_secrets(document, None)
+
+
+def _fill(connection: Connection, document: ConnectionDocument) -> None:
     connection.name, connection.connector = document.name, document.connector
     connection.enabled, connection.base_url, connection.archived_at = (
         document.enabled,
@@ -89,18 +111,7 @@ def _fill(connection: Connection, document: ConnectionDocument, *, keep_secrets:
     connection.settings = document.settings
     connection.timeouts = document.timeouts.model_dump(exclude_none=True)
     connection.guards = document.guards.model_dump(mode="json", exclude_none=True, exclude_unset=True)
-    auth = document.auth.model_dump(exclude={"type"}, exclude_none=True, by_alias=True)
-    if connection.auth_type == document.auth.type:
-        auth = {**kept.get("auth", {}), **auth}
     connection.auth_type = document.auth.type
-    secrets = {
-        "auth": auth,
-        "headers": document.headers or kept.get("headers", {}),
-        "params": {name: declared.params for name, declared in document.datasets.items() if declared.params}
-        or kept.get("params", {}),
-    }
-    if secrets != connection.secrets:
-        connection.secrets = secrets
 
 
 def _state(connection: Connection) -> dict[str, Any]:
@@ -115,9 +126,13 @@ def _state(connection: Connection) -> dict[str, Any]:
         "timeouts",
         "guards",
     )
+    try:
+        secrets = connection.secrets
+    except SealBroken:
+        secrets = None  # no document says the same
     return {
         **{name: getattr(connection, name) for name in names},
-        "secrets": connection.secrets,
+        "secrets": secrets,
         "archived_at": connection.archived_at,
     }
 

@@ -20,13 +20,15 @@ from django.utils.safestring import SafeString
 from audit.admin import AuditedAdmin
 from integrations.admin.badges import run_badge
 from integrations.admin.today import stream_cards
-from integrations.documents import TOO_DEEP, DocumentRefused, is_too_deep, parse_document
+from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_too_deep
 from integrations.models import Connection, Stream
 from integrations.models.run import RunTrigger
+from integrations.models.sealed import SealBroken
 from integrations.operations import (
     AlreadyRunning,
     NotSyncable,
     archive_connection,
+    check_document,
     request_run,
     reschedule,
     save_connection,
@@ -114,7 +116,7 @@ class DocumentForm(forms.ModelForm[Connection]):
     def clean_document(self) -> dict[str, Any]:
         content: dict[str, Any] = self.cleaned_data["document"]
         try:
-            document = parse_document(content)
+            document = check_document(content)
         except DocumentRefused as error:
             raise forms.ValidationError([forms.ValidationError(fault) for fault in error.faults]) from None
         is_there = Connection.objects.present().filter(slug=document.slug).exists()
@@ -187,7 +189,8 @@ class ConnectionAdmin(AuditedAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change:
             obj.changed_by = request.user.get_username()
-            super().save_model(request, obj, form, change)
+            # Only what the form has: what else was changed meanwhile, such as the secrets by a rotation, stays.
+            obj.save(update_fields=[*SettingsForm.Meta.fields, "changed_by", "changed_at"])
             reschedule(obj)
 
     def response_add(
@@ -230,6 +233,7 @@ class ConnectionAdmin(AuditedAdmin):
         view = self.admin_site.admin_view
         return [
             path("<int:pk>/test/", view(self.test), name="integrations_connection_test"),
+            path("<int:pk>/export/", view(self.export), name="integrations_connection_export"),
             path("stream/<int:pk>/sync/", view(self.sync), name="integrations_stream_sync"),
             path("stream/<int:pk>/dry-run/", view(self.dry_run), name="integrations_stream_dry_run"),
             *super().get_urls(),
@@ -284,6 +288,19 @@ class ConnectionAdmin(AuditedAdmin):
             "GET"  # the connection's own page is shown with the result: nothing of its form was sent
         )
         return self.change_view(request, str(pk), extra_context=context)
+
+    def export(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The connection's document as a file, without any secret."""
+        connection = get_object_or_404(Connection.objects.present(), pk=pk)
+        if not self.has_view_permission(request, connection):
+            raise PermissionDenied
+        try:
+            content = json.dumps(document_of(connection), cls=IndentedEncoder)
+        except SealBroken as error:
+            messages.error(request, str(error))
+            return HttpResponseRedirect(reverse("admin:integrations_connection_change", args=[pk]))
+        file = {"Content-Disposition": f'attachment; filename="{connection.slug}.json"'}
+        return HttpResponse(f"{content}\n", content_type="application/json", headers=file)
 
     def _refused(self, request: HttpRequest) -> HttpResponse | None:
         if request.method != "POST":

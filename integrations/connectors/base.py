@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 import xxhash
 from pydantic import BaseModel, ConfigDict
 
-from integrations.connectors.authentication import authentication_of
+from integrations.connectors.authentication import authentication_of, tls_material_of
 from integrations.connectors.decoding import NotJson, decode
 from integrations.connectors.loops import Trail
 from integrations.connectors.pagination import Received
@@ -22,7 +22,6 @@ from integrations.models import Connection, Stream
 from integrations.transports.error_table import USUAL_ERRORS, ErrorTable
 from integrations.transports.errors import NotUnderstood
 from integrations.transports.http import HttpTransport, Purpose, Request, Timeouts
-from integrations.transports.tls import TlsMaterial
 
 # A feed of a hundred records a page would have ten million by then: it is going round in circles.
 MAX_PAGES: Final = 100_000
@@ -73,7 +72,7 @@ class Connector(ABC):
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.auth = authentication_of(connection)
-        self.tls: TlsMaterial | None = None
+        self.tls = tls_material_of(connection)
 
     def open_transport(self, purpose: Purpose) -> HttpTransport:
         """The wire to the connection's system, for pulls or for operations. Use it as a context manager."""

@@ -32,9 +32,7 @@ def expiry_of(certificate: str) -> datetime.datetime:
     try:
         chain = x509.load_pem_x509_certificates(certificate.encode())
     except ValueError:
-        raise ValueError(
-            "certificate is no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
-        ) from None
+        raise ValueError("certificate is no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from None
     return min(part.not_valid_after_utc for part in chain)
 
 

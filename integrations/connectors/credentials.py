@@ -109,3 +109,13 @@ class MutualTlsAuth(Credentials):
 Auth = Annotated[
     NoAuth | ApiKeyAuth | BearerAuth | BasicAuth | OAuth2Auth | MutualTlsAuth, Field(discriminator="type")
 ]
+
+# Each kind by its `type`.
+CREDENTIALS: dict[str, type[Credentials]] = {
+    "none": NoAuth,
+    "api_key": ApiKeyAuth,
+    "bearer": BearerAuth,
+    "basic": BasicAuth,
+    "oauth2": OAuth2Auth,
+    "mtls": MutualTlsAuth,
+}

@@ -38,7 +38,13 @@ class ConnectionToken(models.Model):
             models.CheckConstraint(
                 name="connection_token_renewed_before_it_expires",
                 condition=Q(fetched_at__isnull=True, renew_at__isnull=True, expires_at__isnull=True)
-                | Q(fetched_at__lte=F("renew_at"), renew_at__lte=F("expires_at")),
+                | Q(
+                    fetched_at__isnull=False,
+                    renew_at__isnull=False,
+                    expires_at__isnull=False,
+                    fetched_at__lte=F("renew_at"),
+                    renew_at__lte=F("expires_at"),
+                ),
             ),
         ]
 
