@@ -88,7 +88,7 @@ class ErrorTable:
 
     def _codes_in(self, value: Any) -> Iterator[str]:
         for path in self.codes:
-            found = _compiled(path).search(value)
+            found = _compiled(path).search(value)  # a path has no functions
             for code in found if isinstance(found, list) else [found]:
                 if isinstance(code, str | int) and not isinstance(code, bool):
                     yield str(code)
@@ -167,7 +167,10 @@ USUAL_ERRORS: Final = ErrorTable(
 
 def is_true(expression: str, value: Any) -> bool:
     """Whether a JMESPath holds of a value: empty texts, lists and objects, null and false do not; any number does."""
-    found = _compiled(expression).search(value)
+    try:
+        found = _compiled(expression).search(value)
+    except jmespath.exceptions.JMESPathError:  # a function that was given what it does not take
+        return False
     return bool(found) or (isinstance(found, int | float) and not isinstance(found, bool))
 
 

@@ -294,8 +294,13 @@ class HttpTransport:
         return b"".join(parts)
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None, for any answer: where we go is decided here, and an odd Location is no reason to break off."""
+
+
 def _session(deadline: Deadline, context: ssl.SSLContext) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False  # no proxy, no .netrc that an environment slips in
     session.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json"})
     session.proxies = {scheme: settings.EGRESS_PROXY for scheme in ("http", "https") if settings.EGRESS_PROXY}
@@ -306,11 +311,8 @@ def _session(deadline: Deadline, context: ssl.SSLContext) -> requests.Session:
 
 
 def _is_renewed(request: Request, error: TransportError) -> bool:
-    return (
-        error.error_class is ErrorClass.REFRESH_TOKEN
-        and isinstance(request.auth, Renewable)
-        and request.auth.renew()
-    )
+    auth: object = request.auth
+    return error.error_class is ErrorClass.REFRESH_TOKEN and isinstance(auth, Renewable) and auth.renew()
 
 
 def _with_params(request: Request) -> str:

@@ -11,7 +11,9 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
 
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
@@ -21,6 +23,8 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 
 from integrations.transports.egress import check_address
 
+# A family of addresses, and what `connect` of a socket of that family takes.
+Found = tuple[int, Any]
 _LEAST_SECONDS: Final = 0.001  # 0 would mean a socket that does not wait at all
 
 
@@ -75,6 +79,39 @@ class TlsSocket(_Bounded, ssl.SSLSocket):
     """Made by an SSL context whose `sslsocket_class` it is. A handshake is one step, with one timeout for all of it."""
 
 
+def look_up(host: str, port: int, seconds: float) -> list[Found]:
+    """Return the addresses of a host, and give up in time: the resolver's own bounds are a matter of the machine.
+
+    Raises TimeoutError, or another OSError for a name that there is not.
+    """
+    answers: list[list[Found] | OSError] = []
+
+    def ask() -> None:
+        try:
+            rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answers.append([(int(row[0]), row[4]) for row in rows])
+        except OSError as error:
+            answers.append(error)
+        except UnicodeError:  # a label that no name can have
+            answers.append(socket.gaierror("no such name"))
+
+    thread = threading.Thread(target=ask, name="name lookup", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not answers:
+        raise TimeoutError("the name was not resolved in time")
+    if isinstance(answers[0], OSError):
+        raise answers[0]
+    return answers[0]
+
+
+def check_all(host: str, port: int, found: list[Found]) -> None:
+    """Raise EgressRefused if any address of the host is. One refuses the name: what has a public and a private address
+    is not what it seems."""
+    for _, address in found:
+        check_address(host, port, str(address[0]))
+
+
 class _HttpConnection(HTTPConnection):
     deadline: Deadline
     goes_to_proxy = False
@@ -98,36 +135,17 @@ class _HttpConnection(HTTPConnection):
             raise ConnectTimeoutError(self, "no connection in time") from None
         raise NewConnectionError(self, f"no connection: {type(problem).__name__}") from None
 
-    def _addresses(self) -> list[tuple[int, Any]]:
-        """Every address of the host, if a connection may reach all of them. One that is refused refuses the name: what
-        has a public and a private address is not what it seems."""
+    def _addresses(self) -> list[Found]:
         host, port = self._dns_host.strip("[]"), self.port or self.default_port
-        found = self._resolved(host, port)
-        if not self.goes_to_proxy:  # a proxy is chosen by whoever runs Matricula
-            for _, address in found:
-                check_address(host, port, str(address[0]))
-        return found
-
-    def _resolved(self, host: str, port: int) -> list[tuple[int, Any]]:
-        """Look a name up, and give up in time: the resolver's own bounds are a matter of the machine."""
-        answers: list[list[tuple[int, Any]] | OSError] = []
-
-        def look_up() -> None:
-            try:
-                rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except (OSError, UnicodeError) as error:
-                answers.append(error if isinstance(error, OSError) else socket.gaierror(str(error)))
-            else:
-                answers.append([(int(row[0]), row[4]) for row in rows])
-
-        thread = threading.Thread(target=look_up, name="name lookup", daemon=True)
-        thread.start()
-        thread.join(self.deadline.bounded(self._patience()))
-        if not answers:
-            raise ConnectTimeoutError(self, "the name was not resolved in time")
-        if isinstance(answers[0], OSError):
+        try:
+            found = look_up(host, port, self.deadline.bounded(self._patience()))
+        except TimeoutError:
+            raise ConnectTimeoutError(self, "the name was not resolved in time") from None
+        except OSError:
             raise NameResolutionError(self.host, self, socket.gaierror("no such name")) from None
-        return answers[0]
+        if not self.goes_to_proxy:  # a proxy is chosen by whoever runs Matricula
+            check_all(host, port, found)
+        return found
 
     def _patience(self) -> float | None:
         return self.timeout if isinstance(self.timeout, int | float) else None
@@ -183,7 +201,16 @@ class GuardedAdapter(HTTPAdapter):
     ) -> Any:
         pool: Any = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
         pool.deadline = self.deadline
+        if pool.proxy is not None:
+            self._check_target(urlsplit(request.url or ""))
         return pool
+
+    def _check_target(self, url: SplitResult) -> None:
+        """Look at where a proxy is going to lead. What has no address here is left to the proxy, which is then the one
+        that decides."""
+        host, port = url.hostname or "", url.port or {"https": 443}.get(url.scheme, 80)
+        with suppress(OSError):
+            check_all(host, port, look_up(host, port, self.deadline.bounded(None)))
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Leave the context as it is: requests would add the public authorities to a private one, at every exchange."""
