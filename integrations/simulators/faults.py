@@ -254,14 +254,14 @@ class Faults:
 
     def __init__(self, declared: tuple[tuple[str, float], ...], seed: int) -> None:
         self.declared, self._seed = declared, seed
-        self._calls = 0
+        self.calls = 0
         self._lock = threading.Lock()
 
     def strikes(self) -> Strikes:
         """The faults that strike the next call: the same for the same seed and number of the call."""
         with self._lock:
-            self._calls += 1
-            number = self._calls
+            self.calls += 1
+            number = self.calls
         struck = [kind for kind, rate in self.declared if self._dice(kind, number).random() < rate]
         return Strikes(tuple(fault for kind in struck if not (fault := FAULTS[kind]).record))
 

@@ -46,10 +46,7 @@ class TokenEndpoint:
         try:
             form = _form(method, headers, body)
             _check_client(form, headers.get("authorization"))
-            if form.get("grant_type") != "client_credentials":
-                raise _NoToken("unsupported_grant_type", "Only client_credentials.")
-            if not set(form.get("scope", "").split()) <= SCOPES:
-                raise _NoToken("invalid_scope", f"There are {', '.join(sorted(SCOPES))}.")
+            _check_grant(form)
         except _NoToken as error:
             return error.answer
         return 200, self._give(form.get("scope", "")), {"Cache-Control": "no-store"}
@@ -96,6 +93,13 @@ def _check_client(form: Mapping[str, str], authorization: str | None) -> None:
         pair, challenge = _of_header(authorization), {"WWW-Authenticate": "Basic"}
     if pair != (CLIENT_ID, CLIENT_SECRET):
         raise _NoToken("invalid_client", "There is no such client.", 401, challenge)
+
+
+def _check_grant(form: Mapping[str, str]) -> None:
+    if form.get("grant_type") != "client_credentials":
+        raise _NoToken("unsupported_grant_type", "Only client_credentials.")
+    if not set(form.get("scope", "").split()) <= SCOPES:
+        raise _NoToken("invalid_scope", f"There are {', '.join(sorted(SCOPES))}.")
 
 
 def _of_header(authorization: str) -> tuple[str | None, str | None]:
