@@ -214,7 +214,7 @@ def _seconds(expires_in: Any) -> float:
     """How long a token is good. Some endpoints write the number as a text; what is no number is not said."""
     if isinstance(expires_in, str) and expires_in.isascii() and expires_in.isdecimal():
         expires_in = int(expires_in[:12])
-    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float) or expires_in <= 0:
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float) or not expires_in > 0:
         return UNSAID_SECONDS
     return float(min(expires_in, LONGEST_SECONDS))
 

@@ -16,6 +16,7 @@ from integrations.models import (
     Alert,
     Change,
     Connection,
+    ConnectionToken,
     RejectedRecord,
     RunLease,
     RunPage,
@@ -63,7 +64,15 @@ def over() -> SyncRun:
 # Of each model, a row that nothing is wrong with and that is not there yet.
 RIGHT: dict[type[models.Model], Values] = {
     Connection: lambda: {"slug": "b", "name": "B", "connector": "rest", "base_url": "https://b.example"},
-    Stream: lambda: {"connection": Connection.objects.get(), "dataset": "housing"},
+    ConnectionToken: lambda: {
+        "connection": Connection.objects.create(
+            slug=f"c{Connection.objects.count()}", name="C", connector="rest", base_url="https://c.example"
+        ),
+        "fetched_at": NOW,
+        "renew_at": NOW + datetime.timedelta(minutes=59),
+        "expires_at": NOW + datetime.timedelta(hours=1),
+    },
+    Stream: lambda: {"connection": Connection.objects.get(slug="aid"), "dataset": "housing"},
     SyncRun: lambda: {
         "stream": stream(),
         "status": "applied",
@@ -114,6 +123,16 @@ CASES = [
     *(Case("connection_named", Connection, {name: ""}) for name in ("slug", "name", "connector", "base_url")),
     Case("connection_interval_not_over_a_year", Connection, {"every_minutes": 525_601}),
     *(Case("connection_interval_not_under_5_minutes", Connection, {"every_minutes": n}) for n in (0, 1, 4)),
+    *(
+        Case("connection_token_renewed_before_it_expires", ConnectionToken, wrong)
+        for wrong in (
+            {"renew_at": NOW - datetime.timedelta(seconds=1)},
+            {"expires_at": NOW + datetime.timedelta(minutes=58)},
+            {"renew_at": None},
+            {"expires_at": None},
+            {"fetched_at": None},
+        )
+    ),
     Case("stream_once_a_connection", Stream, {"dataset": "aid_awards"}),
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "queued", "finished_at": None}),
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "running", "finished_at": None}),
@@ -165,6 +184,7 @@ CASES = [
 RIGHT_TOO: list[tuple[type[models.Model], dict[str, Any]]] = [
     (Connection, {"every_minutes": 5}),
     (Connection, {"every_minutes": None}),
+    (ConnectionToken, {"fetched_at": None, "renew_at": None, "expires_at": None}),
     (SyncLink, {"live": False, "object_id": None}),
     (SyncLink, {"live": True, "object_id": None}),
     (Alert, {"incident": "sync:aid", "resolved_at": NOW}),

@@ -84,11 +84,12 @@ def test_the_same_seed_makes_the_same_records_and_another_one_others(name: str) 
 def test_housing_filters_by_term_state_and_moment() -> None:
     with simulated("housing", records=60) as office:
         everything = office.system.records
-        for query, fits in (
-            ("?term=2026FA", lambda booking: booking["term"] == "2026FA"),
-            ("?status=InRoom", lambda booking: booking["status"] == "InRoom"),
-            ("?modified_since=2026-06-01T00:00:00Z", lambda booking: booking["modified_at"] >= "2026-06"),
-        ):
+        filters: dict[str, Callable[[dict[str, Any]], bool]] = {
+            "?term=2026FA": lambda booking: booking["term"] == "2026FA",
+            "?status=InRoom": lambda booking: booking["status"] == "InRoom",
+            "?modified_since=2026-06-01T00:00:00Z": lambda booking: booking["modified_at"] >= "2026-06",
+        }
+        for query, fits in filters.items():
             answer = ask(office, query)
             expected = [booking for booking in everything if fits(booking)]
             assert 0 < len(expected) < 60
@@ -140,13 +141,11 @@ def test_a_page_is_asked_for_in_one_way_and_a_moment_says_its_offset(query: str)
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_nobody_is_let_in_without_a_credential(name: str) -> None:
+    nobody: dict[str, Any] = {"headers": {}, "auth": None}
+    others: list[dict[str, Any]] = [{}, {"headers": {"Authorization": "Bearer x"}}, {"auth": ("a", "b")}]
     with simulated(name) as office:
-        for wrong in (
-            {"headers": {}, "auth": None},
-            {"headers": {"Authorization": "Bearer x"}},
-            {"auth": ("a", "b")},
-        ):
-            answer = ask(office, **{"headers": {}, "auth": None, **wrong})
+        for wrong in others:
+            answer = ask(office, **{**nobody, **wrong})
             assert answer.status_code == 401
             assert "WWW-Authenticate" in answer.headers
 
