@@ -1,14 +1,18 @@
 """The tables of the boundary: connections, runs, plans, alerts."""
 
 from integrations.models.alert import Alert
+from integrations.models.breaker import Breaker
 from integrations.models.connection import Connection, Stream
 from integrations.models.plan import Change, RejectedRecord, RunPage, SyncLink
+from integrations.models.request_log import LoggedRequest
 from integrations.models.run import RunLease, SyncRun
 
 __all__ = [
     "Alert",
+    "Breaker",
     "Change",
     "Connection",
+    "LoggedRequest",
     "RejectedRecord",
     "RunLease",
     "RunPage",
