@@ -148,6 +148,9 @@ RUN_LEASE_SECONDS = env.int("RUN_LEASE_SECONDS", default=30)
 ALLOW_PRIVATE_HOSTS = env.list("ALLOW_PRIVATE_HOSTS", default=[])
 # The proxy through which connections go out, such as http://proxy.example.edu:3128. Nothing else chooses one.
 EGRESS_PROXY = env.str("EGRESS_PROXY", default="")
+# How long the request log keeps what was asked of other systems, and rejected records what came, in days.
+REQUEST_LOG_DAYS = env.int("REQUEST_LOG_DAYS", default=14)
+RAW_RECORD_DAYS = env.int("RAW_RECORD_DAYS", default=90)
 
 # --- mail ------------------------------------------------------------------------------------------------
 

@@ -2,5 +2,6 @@
 
 from integrations.admin.connection import ConnectionAdmin
 from integrations.admin.run import RejectedRecordAdmin, SyncRunAdmin
+from integrations.admin.wire import LoggedRequestAdmin
 
-__all__ = ["ConnectionAdmin", "RejectedRecordAdmin", "SyncRunAdmin"]
+__all__ = ["ConnectionAdmin", "LoggedRequestAdmin", "RejectedRecordAdmin", "SyncRunAdmin"]

@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 from audit.admin import AuditedAdmin
 from integrations.admin.badges import run_badge
 from integrations.admin.today import stream_cards
+from integrations.admin.wire import override_breaker, wire_context
 from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_too_deep
 from integrations.models import Connection, Stream
 from integrations.models.run import RunTrigger
@@ -224,7 +225,9 @@ class ConnectionAdmin(AuditedAdmin):
     ) -> HttpResponse:
         cards = [card for card in stream_cards() if str(card.stream.connection_id) == object_id]
         may_sync = self.has_change_permission(request)
-        context = {"cards": cards, "may_sync": may_sync, **(extra_context or {})}
+        connection = self.get_object(request, object_id)
+        wire = wire_context(request, connection) if connection else {}
+        context = {"cards": cards, "may_sync": may_sync, **wire, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 
     # --- what the buttons do ------------------------------------------------------------------------------
@@ -234,6 +237,9 @@ class ConnectionAdmin(AuditedAdmin):
         return [
             path("<int:pk>/test/", view(self.test), name="integrations_connection_test"),
             path("<int:pk>/export/", view(self.export), name="integrations_connection_export"),
+            path(
+                "<int:pk>/breaker/<str:verb>/", view(override_breaker), name="integrations_connection_breaker"
+            ),
             path("stream/<int:pk>/sync/", view(self.sync), name="integrations_stream_sync"),
             path("stream/<int:pk>/dry-run/", view(self.dry_run), name="integrations_stream_dry_run"),
             *super().get_urls(),

@@ -26,6 +26,7 @@ from django.utils.safestring import SafeString
 
 from audit.admin import ReadOnlyAdmin
 from integrations.admin.badges import run_badge
+from integrations.admin.wire import requests_of_run
 from integrations.decisions import (
     Undecided,
     approve_run,
@@ -231,6 +232,7 @@ def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
             *((value, label) for value, label in ChangeAction.choices if value != ChangeAction.SAME),
         ],
         "rejections": run.rejections.all()[:REJECTIONS_SHOWN],
+        **requests_of_run(request, run),
         "may_see_raw": request.user.has_perm("integrations.view_rejectedrecord"),
         "may_see_students": request.user.has_perm("registration.view_student"),
     }

@@ -22,6 +22,7 @@ from integrations.models import Connection, Stream
 from integrations.transports.error_table import USUAL_ERRORS, ErrorTable
 from integrations.transports.errors import NotUnderstood
 from integrations.transports.http import HttpTransport, Purpose, Request, Timeouts
+from integrations.transports.line import ConnectionLine
 
 # A feed of a hundred records a page would have ten million by then: it is going round in circles.
 MAX_PAGES: Final = 100_000
@@ -77,7 +78,11 @@ class Connector(ABC):
     def open_transport(self, purpose: Purpose) -> HttpTransport:
         """The wire to the connection's system, for pulls or for operations. Use it as a context manager."""
         return HttpTransport(
-            Timeouts.of(self.connection.timeouts), purpose=purpose, errors=self.errors, tls=self.tls
+            Timeouts.of(self.connection.timeouts),
+            purpose=purpose,
+            errors=self.errors,
+            tls=self.tls,
+            line=ConnectionLine(self.connection),
         )
 
     def pull(self, stream: Stream) -> Iterator[Page]:

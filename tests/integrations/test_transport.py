@@ -403,7 +403,7 @@ def test_a_run_that_breaks_for_an_unforeseen_reason_fails_without_quoting_anybod
 
 @pytest.fixture
 def broken(feed: Feed, live: Sync, administrator: User) -> Sync:
-    feed.status, feed.raw = 500, b"{}"
+    feed.status, feed.raw = 403, b"{}"
     return live
 
 

@@ -10,7 +10,7 @@ import integrations.models.sealed
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("integrations", "0002_role_permissions"),
+        ("integrations", "0004_wire_permissions"),
     ]
 
     operations = [
