@@ -88,6 +88,7 @@ def _fill(connection: Connection, document: ConnectionDocument, *, keep_secrets:
     )
     connection.settings = document.settings
     connection.timeouts = document.timeouts.model_dump(exclude_none=True)
+    connection.limits = document.limits.model_dump(exclude_none=True)
     connection.guards = document.guards.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     auth = document.auth.model_dump(exclude={"type"}, exclude_none=True, by_alias=True)
     if connection.auth_type == document.auth.type:
@@ -114,6 +115,7 @@ def _state(connection: Connection) -> dict[str, Any]:
         "settings",
         "timeouts",
         "guards",
+        "limits",
     )
     return {
         **{name: getattr(connection, name) for name in names},

@@ -21,6 +21,7 @@ from integrations.transports.error_table import USUAL_ERRORS, ErrorTable
 from integrations.transports.errors import NotUnderstood
 from integrations.transports.http import HttpTransport, Purpose, Request, Timeouts
 from integrations.transports.line import ConnectionLine
+from integrations.transports.quota import USUAL_QUOTA, QuotaHeaders
 from integrations.transports.tls import TlsMaterial
 
 # A feed of a hundred records a page would have ten million by then: it is going round in circles.
@@ -68,6 +69,8 @@ class Connector(ABC):
     Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
     # What the vendor's failures mean.
     errors: ClassVar[ErrorTable] = USUAL_ERRORS
+    # Where the vendor says how much it may still be asked.
+    quota: ClassVar[QuotaHeaders] = USUAL_QUOTA
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -81,7 +84,7 @@ class Connector(ABC):
             purpose=purpose,
             errors=self.errors,
             tls=self.tls,
-            line=ConnectionLine(self.connection),
+            line=ConnectionLine(self.connection, self.quota),
         )
 
     def pull(self, stream: Stream) -> Iterator[Page]:

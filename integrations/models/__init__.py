@@ -1,6 +1,7 @@
 """The tables of the boundary: connections, runs, plans, alerts."""
 
 from integrations.models.alert import Alert
+from integrations.models.allowance import Allowance, Passage
 from integrations.models.breaker import Breaker
 from integrations.models.connection import Connection, Stream
 from integrations.models.plan import Change, RejectedRecord, RunPage, SyncLink
@@ -9,10 +10,12 @@ from integrations.models.run import RunLease, SyncRun
 
 __all__ = [
     "Alert",
+    "Allowance",
     "Breaker",
     "Change",
     "Connection",
     "LoggedRequest",
+    "Passage",
     "RejectedRecord",
     "RunLease",
     "RunPage",
