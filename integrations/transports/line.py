@@ -43,9 +43,10 @@ class ConnectionLine:
         self._own_pause: datetime.datetime | None = None
 
     def admit(self, request: Request, purpose: Purpose) -> None:
-        """The breaker is asked twice: whoever may not call does not wait for a turn, and no probe waits for one while it
-        keeps every other away."""
-        breaker.check(self.connection)
+        """With limits the breaker is asked before as well: whoever may not call neither waits for a turn nor uses one up,
+        and no probe waits for one while it keeps every other away."""
+        if self._limits:
+            breaker.check(self.connection)
         self._await_turn(limits.PATIENCE[purpose])
         try:
             self._probe = breaker.admit(self.connection, self._seconds)
