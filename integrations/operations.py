@@ -23,6 +23,7 @@ from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
 from integrations.sync.mapping import CompiledMapping
 from integrations.transports.errors import TransportError
+from integrations.transports.retries import ONE_TRY
 
 log = structlog.get_logger(__name__)
 
@@ -200,7 +201,9 @@ def try_connection(connection: Connection) -> list[Trial]:
 
 def _try_stream(connection: Connection, stream: Stream) -> Trial:
     try:
-        page = next(connector_for(connection).pull(stream), None)
+        connector = connector_for(connection)
+        connector.retries = ONE_TRY  # somebody sits before it: what fails is told at once
+        page = next(connector.pull(stream), None)
     except TransportError as error:
         return Trial(stream.dataset, is_good=False, message=f"{error}. {error.advice}", examples=[])
     except (Unsupported, SealBroken) as error:

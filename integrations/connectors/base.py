@@ -22,6 +22,7 @@ from integrations.transports.errors import NotUnderstood
 from integrations.transports.http import HttpTransport, Purpose, Request, Timeouts
 from integrations.transports.line import ConnectionLine
 from integrations.transports.quota import USUAL_QUOTA, QuotaHeaders
+from integrations.transports.retries import Retries
 from integrations.transports.tls import TlsMaterial
 
 # A feed of a hundred records a page would have ten million by then: it is going round in circles.
@@ -76,6 +77,7 @@ class Connector(ABC):
         self.connection = connection
         self.auth = authentication_of(connection)
         self.tls: TlsMaterial | None = None
+        self.retries = Retries()
 
     def open_transport(self, purpose: Purpose) -> HttpTransport:
         """The wire to the connection's system, for pulls or for operations. Use it as a context manager."""
@@ -85,6 +87,7 @@ class Connector(ABC):
             errors=self.errors,
             tls=self.tls,
             line=ConnectionLine(self.connection, self.quota),
+            retries=self.retries,
         )
 
     def pull(self, stream: Stream) -> Iterator[Page]:

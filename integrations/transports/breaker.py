@@ -20,7 +20,7 @@ import audit
 from integrations.models import Breaker, Connection
 from integrations.models.breaker import COOL_DOWN, FAILURES_TO_OPEN, BreakerState, Hold
 from integrations.transports.errors import ErrorClass, NotAdmitted
-from integrations.transports.http import Attempt, Purpose
+from integrations.transports.messages import Attempt, Purpose
 
 log = structlog.get_logger(__name__)
 # What an operation may take before it counts as failed; a pull of many records may take its time.

@@ -18,7 +18,7 @@ from integrations.models import Allowance, Connection, Passage
 from integrations.models.allowance import WINDOW
 from integrations.models.connection import origin_of
 from integrations.transports.errors import ErrorClass, NotAdmitted
-from integrations.transports.http import Purpose
+from integrations.transports.messages import Purpose
 
 # How long one attempt waits for its turn. A pull may wait out a whole minute's window.
 PATIENCE: Final[dict[Purpose, float]] = {Purpose.PULL: 90.0, Purpose.DO: 5.0}

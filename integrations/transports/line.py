@@ -16,7 +16,7 @@ from integrations.models import Connection
 from integrations.transports import breaker, limits
 from integrations.transports.breaker import BreakerOpen
 from integrations.transports.egress import EgressRefused, Refusal
-from integrations.transports.http import Attempt, Purpose, Request, Timeouts
+from integrations.transports.messages import Attempt, Purpose, Request, Timeouts
 from integrations.transports.quota import USUAL_QUOTA, QuotaHeaders, pause_after
 from integrations.transports.request_log import RequestLog
 

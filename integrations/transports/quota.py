@@ -14,7 +14,7 @@ from typing import Final
 
 from django.utils import timezone
 
-from integrations.transports.http import Attempt
+from integrations.transports.messages import Attempt
 
 # A number above this is a moment in seconds since 1970; below, seconds from now.
 _FIRST_MOMENT: Final = 1_000_000_000

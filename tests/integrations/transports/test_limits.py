@@ -98,7 +98,9 @@ def test_of_sixteen_processes_at_a_limit_of_ten_exactly_ten_ask(
     httpserver: HTTPServer, limits: dict[str, int]
 ) -> None:
     httpserver.expect_request("/").respond_with_data("[]")
-    make_system(url=httpserver.url_for("/").rstrip("/"), **limits)
+    Connection.objects.create(
+        slug="aid", name="aid", connector="rest", base_url=httpserver.url_for("/").rstrip("/"), limits=limits
+    )
     said = at_once(
         16,
         setup="""
