@@ -78,6 +78,15 @@ class TimeoutSettings(_Part):
     slow_ms: int | None = Field(default=None, gt=0)
 
 
+class Limits(_Part):
+    """How often and how many at once the system may be asked; of its host, by all connections together."""
+
+    per_minute: int | None = Field(default=None, ge=1, le=100_000)
+    concurrent: int | None = Field(default=None, ge=1, le=1_000)
+    host_per_minute: int | None = Field(default=None, ge=1, le=100_000)
+    host_concurrent: int | None = Field(default=None, ge=1, le=1_000)
+
+
 class DatasetDocument(_Part):
     endpoint: Endpoint
     params: dict[str, str | None] = Field(default_factory=dict)
@@ -118,6 +127,7 @@ class ConnectionDocument(_Part):
     datasets: dict[str, DatasetDocument] = Field(default_factory=dict)
     guards: GuardLimits = Field(default_factory=GuardLimits)
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
+    limits: Limits = Field(default_factory=Limits)
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("schedule", mode="before")

@@ -28,6 +28,7 @@ from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
 from integrations.sync.mapping import CompiledMapping
 from integrations.transports.errors import TransportError
+from integrations.transports.retries import ONE_TRY
 
 log = structlog.get_logger(__name__)
 
@@ -110,6 +111,7 @@ def _fill(connection: Connection, document: ConnectionDocument) -> None:
     )
     connection.settings = document.settings
     connection.timeouts = document.timeouts.model_dump(exclude_none=True)
+    connection.limits = document.limits.model_dump(exclude_none=True)
     connection.guards = document.guards.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     connection.auth_type = document.auth.type
 
@@ -125,6 +127,7 @@ def _state(connection: Connection) -> dict[str, Any]:
         "settings",
         "timeouts",
         "guards",
+        "limits",
     )
     try:
         secrets = connection.secrets
@@ -213,7 +216,9 @@ def try_connection(connection: Connection) -> list[Trial]:
 
 def _try_stream(connection: Connection, stream: Stream) -> Trial:
     try:
-        page = next(connector_for(connection).pull(stream), None)
+        connector = connector_for(connection)
+        connector.retries = ONE_TRY  # somebody sits before it: what fails is told at once
+        page = next(connector.pull(stream), None)
     except TransportError as error:
         return Trial(stream.dataset, is_good=False, message=f"{error}. {error.advice}", examples=[])
     except (Unsupported, SealBroken) as error:

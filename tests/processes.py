@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,13 +14,49 @@ from django.conf import settings
 from django.db import connection
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-# Each says that it is ready, and begins when all of them are.
-_PREAMBLE: Final = """
-import sys, django
+DEADLINE_SECONDS: Final = 60
+# One process starts Django and splits itself, before it has a thread or a connection: each part then has its own. All
+# of them wait at a pipe that is closed when the last one is ready.
+_SCRIPT: Final = """
+import json, os, sys, tempfile
+import django
+
 django.setup()
-{setup}
-print("ready", flush=True)
-sys.stdin.readline()
+
+SETUP, ACT, COUNT = json.loads(sys.stdin.read())
+ready_to_read, ready = os.pipe()
+gate, gate_to_close = os.pipe()
+outputs = [tempfile.TemporaryFile("w+") for _ in range(COUNT)]
+children = []
+for output in outputs:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(gate_to_close)
+            sys.stdout = output
+            names = {}
+            exec(SETUP, names)
+            os.write(ready, b".")
+            os.read(gate, 1)
+            exec(ACT, names)
+            output.flush()
+            status = 0
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+        os._exit(status)
+    children.append(child)
+os.close(ready)
+for _ in range(COUNT):
+    os.read(ready_to_read, 1)
+os.close(gate_to_close)
+statuses = [os.waitpid(child, 0)[1] for child in children]
+said = []
+for output in outputs:
+    output.seek(0)
+    said.append(output.read())
+print(json.dumps({"statuses": statuses, "said": said}))
 """
 
 
@@ -38,34 +75,20 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
-def at_once(count: int, *, setup: str, act: str, **more: str) -> list[str]:
-    """Start `count` processes, let each do `setup`, then all of them at one moment `act`; return what each printed."""
-    script = textwrap.dedent(_PREAMBLE).format(setup=textwrap.dedent(setup)) + textwrap.dedent(act)
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", script],
-            cwd=ROOT,
-            env=environment(**more),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(count)
-    ]
-    try:
-        for child in children:
-            assert child.stdout is not None
-            first = child.stdout.readline()
-            assert first == "ready\n", child.communicate(timeout=30)[1]
-        for child in children:
-            assert child.stdin is not None
-            child.stdin.write("go\n")
-            child.stdin.flush()
-        outcomes = [child.communicate(timeout=60) for child in children]
-        assert [child.returncode for child in children] == [0] * count, outcomes
-        return [said for said, _ in outcomes]
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
+def at_once(count: int, *, setup: str, act: str) -> list[str]:
+    """Let `count` processes do `setup`, then all of them at one moment `act`; return what each of them printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT],
+        cwd=ROOT,
+        env=environment(),
+        input=json.dumps([textwrap.dedent(setup), textwrap.dedent(act), count]),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["statuses"] == [0] * count, done.stderr
+    said: list[str] = outcome["said"]
+    return said

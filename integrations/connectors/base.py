@@ -23,6 +23,8 @@ from integrations.transports.error_table import USUAL_ERRORS, ErrorTable
 from integrations.transports.errors import NotUnderstood
 from integrations.transports.http import HttpTransport, Purpose, Request, Timeouts
 from integrations.transports.line import ConnectionLine
+from integrations.transports.quota import USUAL_QUOTA, QuotaHeaders
+from integrations.transports.retries import Retries
 
 # A feed of a hundred records a page would have ten million by then: it is going round in circles.
 MAX_PAGES: Final = 100_000
@@ -69,11 +71,14 @@ class Connector(ABC):
     Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
     # What the vendor's failures mean.
     errors: ClassVar[ErrorTable] = USUAL_ERRORS
+    # Where the vendor says how much it may still be asked.
+    quota: ClassVar[QuotaHeaders] = USUAL_QUOTA
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.auth = authentication_of(connection)
         self.tls = tls_material_of(connection)
+        self.retries = Retries()
 
     def open_transport(self, purpose: Purpose) -> HttpTransport:
         """The wire to the connection's system, for pulls or for operations. Use it as a context manager."""
@@ -82,7 +87,8 @@ class Connector(ABC):
             purpose=purpose,
             errors=self.errors,
             tls=self.tls,
-            line=ConnectionLine(self.connection),
+            line=ConnectionLine(self.connection, self.quota),
+            retries=self.retries,
         )
 
     def pull(self, stream: Stream) -> Iterator[Page]:

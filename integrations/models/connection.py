@@ -43,6 +43,7 @@ class Connection(models.Model):
     )
     timeouts = models.JSONField(default=dict, blank=True)
     guards = models.JSONField(default=dict, blank=True)
+    limits = models.JSONField(default=dict, blank=True)
     settings = models.JSONField(default=dict, blank=True)
     four_eyes = models.BooleanField(
         default=False, help_text="Whoever edited the connection or started a run may not approve its plan."

@@ -20,7 +20,7 @@ import audit
 from integrations.models import Breaker, Connection
 from integrations.models.breaker import COOL_DOWN, FAILURES_TO_OPEN, BreakerState, Hold
 from integrations.transports.errors import ErrorClass, NotAdmitted
-from integrations.transports.http import Attempt, Purpose
+from integrations.transports.messages import Attempt, Purpose
 
 log = structlog.get_logger(__name__)
 # What an operation may take before it counts as failed; a pull of many records may take its time.
@@ -74,30 +74,36 @@ class BreakerOpen(NotAdmitted):
 _HELD_ADVICE: Final = "An administrator lets calls through again on the connection's page (Reset)."
 
 
+def check(connection: Connection) -> Breaker | None:
+    """Raise BreakerOpen if no attempt may be made now. Returns the breaker if one has to be made as its probe."""
+    breaker = Breaker.objects.filter(connection=connection).first()
+    if breaker is None or breaker.hold == Hold.CLOSED:
+        return None
+    breaker.connection = connection
+    if breaker.hold == Hold.OPEN:
+        raise BreakerOpen(breaker)
+    if breaker.state == BreakerState.CLOSED:
+        return None
+    is_probing = breaker.state == BreakerState.HALF_OPEN
+    free_at = breaker.probe_ends_at if is_probing else breaker.tries_again_at
+    if free_at is None or timezone.now() < free_at:
+        raise BreakerOpen(breaker, is_probing=is_probing)
+    return breaker
+
+
 def admit(connection: Connection, seconds: float) -> str:
     """Let an attempt of at most `seconds` through. Returns the name of the probe that it is, "" for an ordinary one.
 
     Raises BreakerOpen.
     """
-    breaker = Breaker.objects.filter(connection=connection).first()
-    if breaker is None or breaker.hold == Hold.CLOSED:
-        return ""
-    breaker.connection = connection
-    if breaker.hold == Hold.OPEN:
-        raise BreakerOpen(breaker)
-    if breaker.state == BreakerState.CLOSED:
-        return ""
-    return _probe(breaker, timezone.now(), seconds)
+    breaker = check(connection)
+    return _probe(breaker, seconds) if breaker else ""
 
 
-def _probe(breaker: Breaker, now: datetime.datetime, seconds: float) -> str:
+def _probe(breaker: Breaker, seconds: float) -> str:
     """Become the one that tries: when the cool-down is over, or when the last probe never came back."""
-    is_probing = breaker.state == BreakerState.HALF_OPEN
-    free_at = breaker.probe_ends_at if is_probing else breaker.tries_again_at
-    if free_at is None or now < free_at:
-        raise BreakerOpen(breaker, is_probing=is_probing)
     name = uuid.uuid4().hex
-    ends_at = now + datetime.timedelta(seconds=seconds) + PROBE_MARGIN
+    ends_at = timezone.now() + datetime.timedelta(seconds=seconds) + PROBE_MARGIN
     as_seen = {"state": breaker.state, "opened_at": breaker.opened_at, "probe": breaker.probe, "hold": ""}
     became = _change(
         breaker,

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
-from typing import Final, Protocol, Self, runtime_checkable
+from typing import Final, Self
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3
 from django.conf import settings
 from django.utils import timezone
-from requests.auth import AuthBase
 
 from integrations.models.connection import origin_of
 from integrations.transports.error_table import FIRST_STATUS_AFTER_SUCCESS, USUAL_ERRORS, ErrorTable
@@ -36,9 +33,22 @@ from integrations.transports.errors import (
     TransportError,
     Unreachable,
 )
+from integrations.transports.messages import (
+    Attempt,
+    Line,
+    OpenLine,
+    Purpose,
+    Renewable,
+    Request,
+    Response,
+    Timeouts,
+)
 from integrations.transports.retries import ONE_TRY, Retries, seconds_until
 from integrations.transports.sockets import Deadline, GuardedAdapter
 from integrations.transports.tls import TlsMaterial, context_for
+
+# Whoever opens a transport finds here what passes over it.
+__all__ = ["HttpTransport", "Purpose", "Renewable", "Request", "Response", "Timeouts"]
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 # Of an answer that is a failure, this much is read: error tables look no further.
@@ -47,98 +57,6 @@ MAX_REDIRECTS: Final = 3
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _READ_BYTES: Final = 1 << 16
 USER_AGENT: Final = "Matricula/0.1"
-
-
-class Purpose(StrEnum):
-    """What an exchange is for. A pull only reads and may ask again; an operation is one try, whoever wants it again
-    asks again."""
-
-    PULL = "pull"
-    DO = "do"
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """Bounds of one attempt, in seconds: to connect, between two reads, and for all of it."""
-
-    connect: float = 5.0
-    read: float = 30.0
-    total: float = 120.0
-
-    @classmethod
-    def of(cls, declared: Mapping[str, float]) -> Timeouts:
-        """The bounds that a connection declares. Its `slow_ms` is no bound: it is for the circuit breaker."""
-        return cls(**{name: declared[name] for name in ("connect", "read", "total") if name in declared})
-
-
-@runtime_checkable
-class Renewable(Protocol):
-    """An authentication whose token can be renewed."""
-
-    def renew(self) -> bool:
-        """Get a new token in place of the one that was refused, and say whether there is another one now."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request. `url` is absolute; `params` are added to its query."""
-
-    url: str
-    method: str = "GET"
-    params: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    auth: AuthBase | None = None
-    body: bytes = b""
-
-
-@dataclass(frozen=True)
-class Response:
-    """An answer that was read whole or, where it is a failure, as far as its beginning. `received` counts its bytes
-    as they came, before they were unpacked."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
-    received: int = 0
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What there is to know of one attempt when it is over: with a response, an error, or both."""
-
-    request: Request
-    purpose: Purpose
-    number: int
-    sent_at: datetime
-    seconds: float
-    response: Response | None
-    error: TransportError | None
-
-
-class Line(Protocol):
-    """What stands around the wire of one connection."""
-
-    def admit(self, request: Request, purpose: Purpose) -> None:
-        """Let an attempt through, if need be after a wait. Raises NotAdmitted where none may be made now."""
-
-    def note(self, attempt: Attempt) -> None:
-        """Learn from an attempt that was admitted. Never raises for what is wrong with its own bookkeeping."""
-
-    def close(self) -> None:
-        """Write down what is still to be written."""
-
-
-class OpenLine:
-    """A line without anything on it: for what belongs to no connection."""
-
-    def admit(self, request: Request, purpose: Purpose) -> None:
-        pass
-
-    def note(self, attempt: Attempt) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class HttpTransport:

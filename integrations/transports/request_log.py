@@ -12,8 +12,8 @@ from django.db import DatabaseError, transaction
 
 from integrations.models import Connection, LoggedRequest
 from integrations.models.sealed import SealBroken
-from integrations.transports.http import Attempt
 from integrations.transports.masking import MASK, Mask
+from integrations.transports.messages import Attempt
 
 log = structlog.get_logger(__name__)
 # One transaction for so many attempts: a transaction for each would cost a pull of many small pages a tenth of its time.

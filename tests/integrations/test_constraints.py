@@ -14,9 +14,13 @@ from django.db import IntegrityError, models, transaction
 
 from integrations.models import (
     Alert,
+    Allowance,
+    Breaker,
     Change,
     Connection,
     ConnectionToken,
+    LoggedRequest,
+    Passage,
     RejectedRecord,
     RunLease,
     RunPage,
@@ -51,6 +55,13 @@ def boundary(db: None) -> None:
     Alert.objects.create(
         stream=stream, run=over, incident="sync:aid", title="Aid: failed", text="Why", last_seen_at=NOW
     )
+
+    Breaker.objects.create(
+        connection=Connection.objects.create(
+            slug="c", name="C", connector="rest", base_url="https://c.example"
+        )
+    )
+    Allowance.objects.create(key="connection:1")
 
 
 def stream() -> Stream:
@@ -109,6 +120,21 @@ RIGHT: dict[type[models.Model], Values] = {
     },
     RunPage: lambda: {"run": over(), "number": 2, "digest": PRINT, "records": 0},
     RejectedRecord: lambda: {"run": over(), "rule": "missing", "reason": "Why", "raw": b"{}", "raw_bytes": 2},
+    Breaker: lambda: {"connection": Connection.objects.get(slug="aid")},
+    LoggedRequest: lambda: {
+        "connection": Connection.objects.get(slug="aid"),
+        "purpose": "pull",
+        "sent_at": NOW,
+        "method": "GET",
+        "url": "https://a.example/",
+        "attempt": 1,
+        "status": 200,
+        "milliseconds": 5,
+        "bytes_sent": 0,
+        "bytes_received": 2,
+    },
+    Allowance: lambda: {"key": "host:a.example"},
+    Passage: lambda: {"allowance": Allowance.objects.get(key="connection:1"), "sent_at": NOW, "ends_at": NOW},
     Alert: lambda: {
         "stream": stream(),
         "run": over(),
@@ -178,6 +204,25 @@ CASES = [
     Case("alert_one_open_an_incident", Alert, {"incident": "sync:aid"}),
     Case("alert_says_what", Alert, {"title": ""}),
     Case("alert_says_what", Alert, {"text": ""}),
+    Case("alert_is_about_a_stream_or_a_connection", Alert, {"stream": None}),
+    Case("alert_is_about_a_stream_or_a_connection", Alert, {"connection": lambda: stream().connection}),
+    Case("breaker_state_known", Breaker, {"state": "ajar", "opened_at": NOW}),
+    Case("breaker_hold_known", Breaker, {"hold": "tight"}),
+    Case("breaker_not_closed_says_since", Breaker, {"state": "open"}),
+    Case("breaker_half_open_has_one_probe", Breaker, {"state": "half_open", "opened_at": NOW}),
+    Case(
+        "breaker_half_open_has_one_probe",
+        Breaker,
+        {"state": "half_open", "opened_at": NOW, "probe": "a"},
+    ),
+    Case("breaker_half_open_has_one_probe", Breaker, {"probe": "a", "probe_ends_at": NOW}),
+    Case("logged_request_error_class_known", LoggedRequest, {"error_class": "bad luck", "error": "Why"}),
+    Case("logged_request_purpose_known", LoggedRequest, {"purpose": "fun"}),
+    Case("logged_request_failure_says_why", LoggedRequest, {"error_class": "retry"}),
+    Case("logged_request_failure_says_why", LoggedRequest, {"error": "Why"}),
+    Case("logged_request_failure_says_why", LoggedRequest, {"body": "What"}),
+    Case("allowance_named", Allowance, {"key": ""}),
+    Case("passage_ends_after_it_began", Passage, {"ends_at": NOW - datetime.timedelta(seconds=1)}),
 ]
 
 # Rows that look odd and are right.
@@ -188,6 +233,9 @@ RIGHT_TOO: list[tuple[type[models.Model], dict[str, Any]]] = [
     (SyncLink, {"live": False, "object_id": None}),
     (SyncLink, {"live": True, "object_id": None}),
     (Alert, {"incident": "sync:aid", "resolved_at": NOW}),
+    (Breaker, {"state": "open", "hold": "closed", "opened_at": NOW}),
+    (Breaker, {"state": "half_open", "opened_at": NOW, "probe": "a", "probe_ends_at": NOW}),
+    (LoggedRequest, {"status": None, "error_class": "refresh token", "error": "Why", "body": "What"}),
     # Only what was applied has to add up.
     (SyncRun, {"status": "failed", "reason": "Why", "read": 99}),
     (SyncRun, {"status": "cancelled", "live_after": 99}),

@@ -37,8 +37,9 @@ from integrations.transports.errors import (
     TransportError,
     Unreachable,
 )
-from integrations.transports.http import Attempt, HttpTransport, Purpose, Request, Timeouts
+from integrations.transports.http import HttpTransport, Purpose, Request, Timeouts
 from integrations.transports.line import ConnectionLine
+from integrations.transports.messages import Attempt
 from tests.integrations.conftest import Load, Sync
 from tests.integrations.feed import Feed, award
 from tests.integrations.test_transport import make_user

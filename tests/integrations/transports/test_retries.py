@@ -17,6 +17,8 @@ from requests.auth import AuthBase
 from werkzeug import Request as Received
 from werkzeug import Response as Sent
 
+from integrations.models import Connection
+from integrations.operations import try_connection
 from integrations.transports.errors import BrokenOff, TimedOut, TransportError, UnexpectedStatus, Unreachable
 from integrations.transports.http import HttpTransport, Purpose, Request, Timeouts
 from integrations.transports.retries import Retries, seconds_until
@@ -263,3 +265,12 @@ def test_nobody_waits_inside_a_transaction(feed: Feed, sync: Sync, monkeypatch: 
     feed.status, feed.raw = 503, b""
     assert sync().status == "failed"
     assert were_open == [False, False]
+
+
+def test_somebody_who_tests_a_connection_is_not_kept_waiting(
+    feed: Feed, connection: Connection, pauses: list[float]
+) -> None:
+    feed.status, feed.raw = 503, b""
+    (trial,) = try_connection(connection)
+    assert "answered 503" in trial.message
+    assert (len(feed.requests), pauses) == (1, [])

@@ -10,7 +10,7 @@ import integrations.models.sealed
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("integrations", "0004_wire_permissions"),
+        ("integrations", "0005_rate_limits"),
     ]
 
     operations = [
