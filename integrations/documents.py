@@ -233,6 +233,7 @@ def document_of(connection: Connection) -> dict[str, Any]:
     parts = {
         "headers": dict.fromkeys(secrets.get("headers", {})),
         "timeouts": connection.timeouts,
+        "limits": connection.limits,
         "settings": connection.settings,
     }
     return {

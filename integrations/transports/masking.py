@@ -13,7 +13,7 @@ from integrations.models import Connection
 
 MASK: Final = "***"
 # Parts of `auth` that say how a credential is sent, not what it is.
-_NOT_SECRET: Final = frozenset({"in", "name", "scope", "token_url", "expires_at"})
+_NOT_SECRET: Final = frozenset({"in", "name", "scope", "token_url", "client_id", "client_auth"})
 # Below this length a secret is masked where it stands alone only: "12" is in every number.
 _SHORT: Final = 6
 _TELLING: Final = re.compile(

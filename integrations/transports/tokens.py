@@ -26,6 +26,8 @@ from integrations.models.token import ConnectionToken
 from integrations.transports.error_table import ErrorTable, Rule
 from integrations.transports.errors import ErrorClass, NotUnderstood, TimedOut
 from integrations.transports.http import HttpTransport, Purpose, Request, Timeouts
+from integrations.transports.messages import Attempt, OpenLine
+from integrations.transports.request_log import RequestLog
 
 # How long a token lasts whose endpoint does not say (`expires_in` is only recommended). A refusal renews it sooner.
 UNSAID_SECONDS: Final = 3600
@@ -138,7 +140,7 @@ def token_of(connection: Connection, client: Client) -> str:
         if token and kept.renew_at and now < kept.renew_at:
             return token
         if claim := _claim(kept, now, bounds):
-            return _renew(kept, client, grant, claim, bounds)
+            return _renew(connection, kept, client, claim, bounds)
         if token and kept.expires_at and now < kept.expires_at:
             return token
         if time.monotonic() > deadline:
@@ -169,11 +171,15 @@ def _claim(kept: ConnectionToken, now: datetime.datetime, bounds: Timeouts) -> d
 
 
 def _renew(
-    kept: ConnectionToken, client: Client, grant: str, claim: datetime.datetime, bounds: Timeouts
+    connection: Connection,
+    kept: ConnectionToken,
+    client: Client,
+    claim: datetime.datetime,
+    bounds: Timeouts,
 ) -> str:
     """Ask for a token, keep it, and give the claim back, whatever comes."""
     try:
-        token, seconds = _fetch(client, bounds)
+        token, seconds = _fetch(connection, client, bounds)
     except BaseException:
         ConnectionToken.objects.filter(pk=kept.pk, claim_ends_at=claim).update(claim_ends_at=None)
         raise
@@ -181,7 +187,7 @@ def _renew(
     with transaction.atomic():
         row = ConnectionToken.objects.select_for_update().filter(pk=kept.pk, claim_ends_at=claim).first()
         if row is not None:  # else the connection was edited meanwhile, or the claim ran out
-            row.sealed = {"token": token, "grant": grant}
+            row.sealed = {"token": token, "grant": client.grant(connection.origin)}
             row.fetched_at, row.claim_ends_at = now, None
             row.renew_at = now + datetime.timedelta(
                 seconds=seconds - min(MARGIN_SECONDS, seconds * MARGIN_SHARE)
@@ -191,9 +197,24 @@ def _renew(
     return token
 
 
-def _fetch(client: Client, bounds: Timeouts) -> tuple[str, float]:
+class _LoggedLine(OpenLine):
+    """Of the line to the connection's system only the request log. The exchange stands inside an attempt that has passed
+    breaker and limits, and would wait for its own turn."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._log = RequestLog(connection)
+
+    def note(self, attempt: Attempt) -> None:
+        self._log.note(attempt)
+
+    def close(self) -> None:
+        self._log.write()
+
+
+def _fetch(connection: Connection, client: Client, bounds: Timeouts) -> tuple[str, float]:
     """Return a new token and for how many seconds it is good. One try: whoever wanted the token tries again."""
-    with HttpTransport(bounds, purpose=Purpose.DO, errors=TOKEN_ERRORS) as transport:
+    line = _LoggedLine(connection)
+    with HttpTransport(bounds, purpose=Purpose.DO, errors=TOKEN_ERRORS, line=line) as transport:
         body = transport.exchange(client.request()).body
     try:
         answer = orjson.loads(body)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from integrations.simulators import SYSTEMS
@@ -25,6 +26,7 @@ class Simulated:
 
     server: SystemServer
     system: System
+    edits: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -38,6 +40,17 @@ class Simulated:
         """Have these faults from now on, and no others."""
         self.system.faults.declared = tuple(parse_fault(fault) for fault in faults)
         self.system.__dict__.pop("records", None)
+
+    def edit(self, index: int, **changes: Any) -> None:
+        """Change a record at the source."""
+        self.edits[index] = changes
+        self.system.__dict__.pop("records", None)
+
+    @property
+    def source(self) -> list[dict[str, Any]]:
+        """What is true there, whatever goes wrong with saying it."""
+        dice = Random(self.system.seed)  # noqa: S311 - made-up data, the same every time
+        return [self.system.make(index, dice) for index in range(self.system.size)]
 
 
 @contextmanager
@@ -55,11 +68,14 @@ def simulated(
         records=records, seed=seed, students=12, faults=Faults(declared, seed), token_seconds=token_seconds
     )
     server = serve(system, 0, pace=pace)
+    office = Simulated(server, system)
+    make = system.make
+    system.make = lambda index, dice: make(index, dice) | office.edits.get(index, {})  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         with may_reach(f"127.0.0.1:{server.server_port}"):
-            yield Simulated(server, system)
+            yield office
     finally:
         server.stop()
         thread.join()
