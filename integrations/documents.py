@@ -181,27 +181,30 @@ def merge_secrets(document: ConnectionDocument, connection: Connection | None) -
         kept = connection.secrets
     kept_auth = kept.get("auth", {}) if connection and connection.auth_type == document.auth.type else {}
     kept_params = kept.get("params", {})
+    faults = list(_missing("headers", document.headers, kept.get("headers", {})))
+    for name, declared in document.datasets.items():
+        faults += _missing(f"datasets.{name}.params", declared.params, kept_params.get(name, {}))
+    if faults:
+        raise DocumentRefused(faults)
     params = {
-        name: merged
+        name: _merged_values(declared.params, kept_params.get(name, {}))
         for name, declared in document.datasets.items()
-        if (merged := _merged_values(f"datasets.{name}.params", declared.params, kept_params.get(name, {})))
     }
     return {
         "auth": _merged_auth(document.auth, kept_auth),
-        "headers": _merged_values("headers", document.headers, kept.get("headers", {})),
-        "params": params,
+        "headers": _merged_values(document.headers, kept.get("headers", {})),
+        "params": {name: values for name, values in params.items() if values},
     }
 
 
-def _merged_values(place: str, entered: Mapping[str, str | None], kept: dict[str, str]) -> dict[str, str]:
-    if not entered:
-        return kept
-    values = {name: kept.get(name) if value is None else value for name, value in entered.items()}
-    if missing := [name for name, value in values.items() if value is None]:
-        raise DocumentRefused(
-            [f"{place}.{name}: enter its value, none is kept for this address" for name in missing]
-        )
-    return {name: value for name, value in values.items() if value is not None}
+def _missing(place: str, entered: Mapping[str, str | None], kept: Mapping[str, str]) -> Iterator[str]:
+    for name, value in entered.items():
+        if value is None and name not in kept:
+            yield f"{place}.{name}: enter its value, none is kept for this address"
+
+
+def _merged_values(entered: Mapping[str, str | None], kept: dict[str, str]) -> dict[str, str]:
+    return {name: kept[name] if value is None else value for name, value in (entered or kept).items()}
 
 
 def _merged_auth(auth: Credentials, kept: dict[str, Any]) -> dict[str, Any]:
