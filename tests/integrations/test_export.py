@@ -1,5 +1,6 @@
 """A connection's document as it is given back: whole, without any secret, and the same when it is loaded again."""
 
+# ruff: noqa: F811 - a fixture that is imported is an argument too
 from __future__ import annotations
 
 import json
@@ -181,7 +182,7 @@ def test_parameters_of_one_dataset_are_kept_though_others_are_not_named() -> Non
 # --- the command ------------------------------------------------------------------------------------------
 
 
-def test_the_command_prints_one_document_or_all_of_them_that_are_in_use(manage: Manage) -> None:  # noqa: F811
+def test_the_command_prints_one_document_or_all_of_them_that_are_in_use(manage: Manage) -> None:
     assert manage("connections", "export").data == []
     save_connection(EXAMPLE)
     save_connection(EXAMPLE | {"slug": "another"})
@@ -193,8 +194,8 @@ def test_the_command_prints_one_document_or_all_of_them_that_are_in_use(manage: 
 
 
 def test_what_the_command_prints_for_people_is_what_load_reads(
-    tell: Callable[..., tuple[int, str, str]],  # noqa: F811
-    manage: Manage,  # noqa: F811
+    tell: Callable[..., tuple[int, str, str]],
+    manage: Manage,
     tmp_path: Path,
 ) -> None:
     save_connection(EXAMPLE)
@@ -205,7 +206,7 @@ def test_what_the_command_prints_for_people_is_what_load_reads(
     assert manage("connections", "load", str(file)).data == [{"slug": "financial-aid", "changed": False}]
 
 
-def test_an_unknown_connection_or_a_key_that_is_not_there_is_told(manage: Manage, settings: Any) -> None:  # noqa: F811
+def test_an_unknown_connection_or_a_key_that_is_not_there_is_told(manage: Manage, settings: Any) -> None:
     save_connection(EXAMPLE)
     said = manage("connections", "export", "nobody")
     assert (said.status, said.data["reason"]) == (

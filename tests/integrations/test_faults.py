@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ class Expected:
     words: tuple[str, ...] = ()
     calls: int = PAGES
     counts: dict[str, int] = field(default_factory=dict)
-    timeouts: dict[str, float] = field(default_factory=lambda: QUICK)
+    timeouts: Mapping[str, float] = field(default_factory=lambda: QUICK)
 
 
 EXPECTED: dict[str, Expected] = {
