@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from kombu.exceptions import OperationalError
 
 import audit
 from integrations.connectors.base import Unsupported
+from integrations.connectors.certificates import expiry_of
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS
 from integrations.datasets.base import Rejected
@@ -23,6 +25,7 @@ from integrations.documents import (
     merge_secrets,
     parse_document,
 )
+from integrations.expiry import notice_certificate
 from integrations.models import Connection, ConnectionToken, Stream, SyncRun
 from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
@@ -70,11 +73,13 @@ def save_connection(content: object) -> tuple[Connection, bool]:
     _fill(connection, document)
     if secrets != before.get("secrets"):
         connection.secrets = secrets
+    connection.certificate_expires_at = _certificate_end(connection.auth_type, secrets["auth"])
     if found and _state(connection) == before and not _streams_differ(connection, document):
         return connection, False
     connection.changed_by = audit.current_actor().name
     connection.save()
     _save_streams(connection, document)
+    notice_certificate(connection)
     audit.record(
         f"connection.{'changed' if found else 'created'}", connection, detail={"slug": connection.slug}
     )
@@ -97,6 +102,10 @@ def _secrets_after(document: ConnectionDocument, connection: Connection | None) 
         if document.auth.lacks_a_secret():
             raise DocumentRefused([f"auth: {error}"]) from None
         return merge_secrets(document, None)
+
+
+def _certificate_end(auth_type: str, auth: dict[str, Any]) -> datetime.datetime | None:
+    return expiry_of(auth["certificate"]) if auth_type == "mtls" and "certificate" in auth else None
 
 
 def _fill(connection: Connection, document: ConnectionDocument) -> None:
