@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,10 +33,9 @@ class Mask:
     """Masks the secrets of one connection, and whatever looks like a secret or a person's address."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        spellings = sorted({form for secret in secrets for form in _spellings(secret)}, key=len, reverse=True)
         parts = [
-            re.escape(form) if len(form) >= _SHORT else rf"(?<![^\W_]){re.escape(form)}(?![^\W_])"
-            for form in spellings
+            _written(secret) if len(secret) >= _SHORT else rf"(?<![^\W_]){_written(secret)}(?![^\W_])"
+            for secret in sorted({secret for secret in secrets if secret.strip()}, key=len, reverse=True)
         ]
         self._secrets = re.compile("|".join(parts)) if parts else None
 
@@ -68,6 +68,9 @@ def _secrets_of(secrets: Mapping[str, Any]) -> Iterator[str]:
     yield from _texts({name: value for name, value in secrets.items() if name != "auth"})
     if "username" in auth and "password" in auth:
         yield base64.b64encode(f"{auth['username']}:{auth['password']}".encode()).decode()
+    if "client_id" in auth and "client_secret" in auth:  # encoded as RFC 6749 section 2.3.1 has it
+        pair = f"{quote_plus(auth['client_id'])}:{quote_plus(auth['client_secret'])}"
+        yield base64.b64encode(pair.encode()).decode()
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -81,11 +84,26 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(part)
 
 
-def _spellings(secret: str) -> Iterator[str]:
-    """A secret as it may stand in a URL, in JSON and in plain text."""
-    if secret.strip():
-        yield from (secret, quote(secret), quote(secret, safe=""), quote_plus(secret))
-        yield from (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
+def _written(secret: str) -> str:
+    """A pattern of a secret as it may be written: plainly, in a URL, in JSON, in HTML, or in one within another. Each
+    character is written in its own way, because systems encode more or fewer of them."""
+    return "".join(map(_character, secret))
+
+
+def _character(character: str) -> str:
+    if character.isascii() and character.isalnum():
+        return character
+    forms = [
+        re.escape(character),
+        f"(?i:{''.join(f'%{byte:02x}' for byte in character.encode('utf-8', 'surrogatepass'))})",
+    ]
+    forms += [re.escape(form) for form in (html.escape(character), f"&#{ord(character)};")]
+    if character == " ":
+        forms.append(r"\+")
+    in_json = json.dumps(character)[1:-1]  # with one backslash, of which there are more in JSON within JSON
+    if in_json.startswith("\\"):
+        forms.append(r"\\+" + re.escape(in_json[1:]).replace(r"\\", r"\\+"))
+    return rf"\\*(?:{'|'.join(dict.fromkeys(forms))})"
 
 
 def _hidden(found: re.Match[str]) -> str:

@@ -43,6 +43,15 @@ class Renewable(Protocol):
         """Get a new token in place of the one that was refused, and say whether there is another one now."""
 
 
+@runtime_checkable
+class Tokened(Protocol):
+    """An authentication that sends a token which stands nowhere among the connection's secrets."""
+
+    @property
+    def token(self) -> str:
+        """The token that was sent last, "" before the first."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One request. `url` is absolute; `params` are added to its query."""

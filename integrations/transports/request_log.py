@@ -13,7 +13,7 @@ from django.db import DatabaseError, transaction
 from integrations.models import Connection, LoggedRequest
 from integrations.models.sealed import SealBroken
 from integrations.transports.masking import MASK, Mask
-from integrations.transports.messages import Attempt
+from integrations.transports.messages import Attempt, Request, Tokened
 
 log = structlog.get_logger(__name__)
 # One transaction for so many attempts: a transaction for each would cost a pull of many small pages a tenth of its time.
@@ -73,14 +73,17 @@ class RequestLog:
             bytes_received=response.received if response else 0,
             error_class=error.error_class if error else "",
             error=str(error) if error else "",
-            body=self._body(response.body) if error and response else "",
+            body=self._body(response.body, request) if error and response else "",
         )
 
-    def _body(self, body: bytes) -> str:
+    def _body(self, body: bytes, request: Request) -> str:
         """The beginning of an answer. It is masked before it is cut: half a secret would not be recognised as one."""
         if not self._mask:
             return MASK
         text = body[: 4 * MAX_BODY_CHARACTERS].decode("utf-8", "replace").replace("\0", "\ufffd")
+        auth: object = request.auth
+        if isinstance(auth, Tokened):
+            text = Mask([auth.token]).text(text)
         return self._mask.text(text)[:MAX_BODY_CHARACTERS]
 
 

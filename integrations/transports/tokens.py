@@ -111,19 +111,19 @@ class ClientCredentials(AuthBase):
 
     def __init__(self, connection: Connection, client: Client) -> None:
         self._connection, self._client = connection, client
-        self._used = ""
+        self.token = ""
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        self._used = token_of(self._connection, self._client)
-        request.headers["Authorization"] = f"Bearer {self._used}"
+        self.token = token_of(self._connection, self._client)
+        request.headers["Authorization"] = f"Bearer {self.token}"
         return request
 
     def renew(self) -> bool:
         """Give up the token that was refused; the next request has another one. What another process has put in its
         place meanwhile stays."""
-        if not self._used:
+        if not self.token:
             return False
-        forget_token(self._connection, self._client, self._used)
+        forget_token(self._connection, self._client, self.token)
         return True
 
 
