@@ -18,4 +18,6 @@ app.conf.beat_schedule = {
     "start-due-syncs": {"task": "integrations.tasks.start_due_syncs", "schedule": 10.0},
     "sweep-runs": {"task": "integrations.tasks.sweep_runs", "schedule": 15.0},
     "send-alerts": {"task": "integrations.tasks.send_alerts", "schedule": 20.0},
+    "notice-certificates": {"task": "integrations.tasks.notice_certificates", "schedule": 3600.0},
+    "prune": {"task": "integrations.tasks.prune", "schedule": 3600.0},
 }

@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from integrations.models.sealed import key_ring
 
 MIN_LEASE_SECONDS: Final = 2
+_HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):[0-9]{1,5}")
 
 
 @register()
@@ -42,7 +43,36 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                 id="matricula.E003",
             )
         )
-    return found
+    return [*found, *_check_wire()]
+
+
+def _check_wire() -> list[CheckMessage]:
+    """Where connections may go, and what is kept of it."""
+    proxy = urlsplit(settings.EGRESS_PROXY)
+    unlistable = [
+        entry for entry in settings.ALLOW_PRIVATE_HOSTS if not _HOST_AND_PORT.fullmatch(entry.strip())
+    ]
+    faults = (
+        (
+            bool(unlistable),
+            f"ALLOW_PRIVATE_HOSTS has {', '.join(unlistable)}, which is no host:port: it would let nobody through.",
+            "Write each as the connection does, with its port: sis.campus.edu:443, 10.1.2.3:8443 or [fd12::1]:443.",
+            "E004",
+        ),
+        (
+            bool(settings.EGRESS_PROXY) and not (proxy.scheme == "http" and proxy.hostname),
+            "EGRESS_PROXY is no address of an HTTP proxy.",
+            "Write it as http://proxy.example.edu:3128.",
+            "E005",
+        ),
+        (
+            min(settings.REQUEST_LOG_DAYS, settings.RAW_RECORD_DAYS) < 1,
+            "REQUEST_LOG_DAYS and RAW_RECORD_DAYS are at least 1.",
+            "14 and 90 are the defaults.",
+            "E006",
+        ),
+    )
+    return [Error(text, hint=hint, id=f"matricula.{code}") for is_so, text, hint, code in faults if is_so]
 
 
 @register(Tags.security, deploy=True)

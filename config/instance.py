@@ -62,3 +62,10 @@ def bound_address(folder: Path) -> str:
         return (folder / "address").read_text().strip() or "http://127.0.0.1:8000"
     except FileNotFoundError:
         return "http://127.0.0.1:8000"
+
+
+def simulated_hosts(folder: Path) -> list[str]:
+    """Return host:port of each simulated system that `up --demo` of this folder has started, so that a command in
+    another terminal reaches it too."""
+    ports = [file.read_text().strip() for file in sorted(folder.glob("simulator-*.port"))]
+    return [f"127.0.0.1:{port}" for port in ports if port.isdecimal()]

@@ -14,7 +14,7 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 
 from audit.faults import replace_exception
-from config.instance import bound_address, broker_socket, kept_key, make_private_folder
+from config.instance import bound_address, broker_socket, kept_key, make_private_folder, simulated_hosts
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -145,6 +145,13 @@ CELERY_TASK_PUBLISH_RETRY = False
 CURRENCY = env.str("CURRENCY", default="USD")
 # How long a run may be silent before another process may take its place.
 RUN_LEASE_SECONDS = env.int("RUN_LEASE_SECONDS", default=30)
+# What connections may reach though it is not on the public internet: host:port, separated by commas.
+ALLOW_PRIVATE_HOSTS = [*env.list("ALLOW_PRIVATE_HOSTS", default=[]), *simulated_hosts(INSTANCE_DIR)]
+# The proxy through which connections go out, such as http://proxy.example.edu:3128. Nothing else chooses one.
+EGRESS_PROXY = env.str("EGRESS_PROXY", default="")
+# How long the request log keeps what was asked of other systems, and rejected records what came, in days.
+REQUEST_LOG_DAYS = env.int("REQUEST_LOG_DAYS", default=14)
+RAW_RECORD_DAYS = env.int("RAW_RECORD_DAYS", default=90)
 
 # --- mail ------------------------------------------------------------------------------------------------
 

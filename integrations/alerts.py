@@ -14,11 +14,15 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from integrations.models import Alert, Stream, SyncRun
+from integrations.models import Alert, Breaker, Connection, Stream, SyncRun
 
 log = structlog.get_logger(__name__)
 # How long one process may take over an e-mail before another one tries.
 CLAIM: Final = datetime.timedelta(minutes=2)
+
+
+# What the incidents of circuit breakers begin with.
+BREAKER: Final = "breaker:"
 
 
 class Incident(StrEnum):
@@ -54,9 +58,49 @@ def resolve_alerts(stream: Stream, *kinds: Incident) -> int:
     return Alert.objects.open().filter(incident__in=incidents).update(resolved_at=timezone.now())
 
 
+def notice_breakers() -> None:
+    """Open an incident for each connection whose circuit breaker keeps calls away, and close those that are over.
+
+    It looks at what is, not at what has happened: a change that nobody heard of is noticed all the same.
+    """
+    stopping = Breaker.objects.stopping().select_related("connection")
+    incidents = {_breaker_incident(breaker.connection): breaker for breaker in stopping}
+    for incident, breaker in incidents.items():
+        _raise_for_breaker(incident, breaker)
+    over = Alert.objects.open().filter(incident__startswith=BREAKER).exclude(incident__in=incidents)
+    over.update(resolved_at=timezone.now())
+
+
+def _breaker_incident(connection: Connection) -> str:
+    return f"{BREAKER}{connection.slug}"
+
+
+def _raise_for_breaker(incident: str, breaker: Breaker) -> None:
+    name = breaker.connection.name
+    why = (
+        f"{breaker.changed_by} holds it open"
+        if breaker.hold
+        else f"{breaker.failures} attempts in a row failed"
+    )
+    last = f", at last because {breaker.reason}" if breaker.reason and not breaker.hold else ""
+    # Two processes may notice it at the same moment: the constraint lets one of them write.
+    Alert.objects.get_or_create(
+        incident=incident,
+        resolved_at=None,
+        defaults={
+            "connection": breaker.connection,
+            "title": f"{name}: circuit breaker open",
+            "text": f"{name} is not called for now: {why}{last}. Syncs fail at once until it is; nothing is lost.",
+            "last_seen_at": timezone.now(),
+        },
+    )
+
+
 def send_alerts() -> int:
     """Send every e-mail that is still owed and return how many were sent. One that cannot be sent stays owed."""
-    return sum(_send(alert) for alert in Alert.objects.unsent(timezone.now()).select_related("run", "stream"))
+    notice_breakers()
+    owed = Alert.objects.unsent(timezone.now()).select_related("run", "connection", "stream")
+    return sum(_send(alert) for alert in owed)
 
 
 def _incident(stream: Stream, kind: Incident) -> str:

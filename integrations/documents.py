@@ -5,7 +5,7 @@ Secrets are accepted and never given back. docs/connections.md describes every f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -13,17 +13,33 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    HttpUrl,
-    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from integrations.connectors.addresses import check_address
+from integrations.connectors.certificates import check_certificate
+from integrations.connectors.credentials import (
+    CREDENTIALS,
+    Auth,
+    Credentials,
+    HeaderName,
+    HeaderText,
+    MutualTlsAuth,
+    NoAuth,
+    OAuth2Auth,
+)
 from integrations.connectors.registry import CONNECTORS
 from integrations.connectors.rest import Endpoint
 from integrations.datasets import DATASETS
-from integrations.models.connection import MAX_INTERVAL_MINUTES, MIN_INTERVAL_MINUTES, ConflictPolicy
+from integrations.models import Connection, Stream
+from integrations.models.connection import (
+    MAX_INTERVAL_MINUTES,
+    MIN_INTERVAL_MINUTES,
+    ConflictPolicy,
+    origin_of,
+)
 from integrations.sync.guards import GuardLimits
 from integrations.sync.mapping import FieldMapping
 
@@ -40,51 +56,14 @@ class DocumentRefused(Exception):
         self.faults = faults
 
 
-def _in_a_header(value: str) -> str:
-    # RFC 9110 section 5.5, in the one encoding that http.client writes.
-    if not all(" " <= character <= "~" or "\xa0" <= character <= "\xff" for character in value):
-        raise ValueError("has a line break or another character that no HTTP header carries")
-    return value
-
-
 def _on_one_line(value: str) -> str:
     if not value.isprintable():
         raise ValueError("is a text on one line")
     return value
 
 
-HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
-HeaderText = Annotated[str, AfterValidator(_in_a_header)]
-Secret = Annotated[str, Field(min_length=1), AfterValidator(_in_a_header)]
-
-
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NoAuth(_Part):
-    type: Literal["none"] = "none"
-
-
-class ApiKeyAuth(_Part):
-    type: Literal["api_key"]
-    key: Secret | None = None
-    name: HeaderName = "X-API-Key"
-    place: Literal["header", "query"] = Field(default="header", alias="in")
-
-
-class BearerAuth(_Part):
-    type: Literal["bearer"]
-    token: Secret | None = None
-
-
-class BasicAuth(_Part):
-    type: Literal["basic"]
-    username: str | None = None
-    password: str | None = None
-
-
-Auth = Annotated[NoAuth | ApiKeyAuth | BearerAuth | BasicAuth, Field(discriminator="type")]
 
 
 class Interval(_Part):
@@ -104,9 +83,18 @@ class TimeoutSettings(_Part):
     slow_ms: int | None = Field(default=None, gt=0)
 
 
+class Limits(_Part):
+    """How often and how many at once the system may be asked; of its host, by all connections together."""
+
+    per_minute: int | None = Field(default=None, ge=1, le=100_000)
+    concurrent: int | None = Field(default=None, ge=1, le=1_000)
+    host_per_minute: int | None = Field(default=None, ge=1, le=100_000)
+    host_concurrent: int | None = Field(default=None, ge=1, le=1_000)
+
+
 class DatasetDocument(_Part):
     endpoint: Endpoint
-    params: dict[str, str] = Field(default_factory=dict)
+    params: dict[str, str | None] = Field(default_factory=dict)
     mapping: dict[str, FieldMapping]
 
     @model_validator(mode="before")
@@ -136,30 +124,22 @@ class ConnectionDocument(_Part):
     name: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_on_one_line)]
     connector: str = "rest"
     enabled: bool = True
-    base_url: Annotated[str, Field(max_length=500)]
-    headers: dict[HeaderName, HeaderText] = Field(default_factory=dict)
+    base_url: Annotated[str, Field(max_length=500), AfterValidator(check_address)]
+    # Of a header, and of a parameter, null stands for the value that is kept.
+    headers: dict[HeaderName, HeaderText | None] = Field(default_factory=dict)
     auth: Auth = Field(default_factory=NoAuth)
     schedule: Interval | Manual = Field(default_factory=Interval)
     datasets: dict[str, DatasetDocument] = Field(default_factory=dict)
     guards: GuardLimits = Field(default_factory=GuardLimits)
     conflicts: ConflictPolicy = ConflictPolicy.HOLD
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
+    limits: Limits = Field(default_factory=Limits)
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("schedule", mode="before")
     @classmethod
     def _manual_word(cls, value: object) -> object:
         return {"manual": True} if value == "manual" else value
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_address(cls, value: str) -> str:
-        url = TypeAdapter(HttpUrl).validate_python(value)
-        if url.username or url.password:
-            raise ValueError("credentials belong into auth, not into the address")
-        if url.query or url.fragment:
-            raise ValueError("parameters belong into the dataset's params, not into the address")
-        return value.rstrip("/")
 
     @model_validator(mode="after")
     def _names_are_known(self) -> ConnectionDocument:
@@ -191,6 +171,116 @@ def _check_fields(name: str, declared: DatasetDocument) -> None:
     if missing:
         raise ValueError(f"datasets.{name}.mapping: {', '.join(missing)} must be mapped")
 
+
+# --- secrets ----------------------------------------------------------------------------------------------
+
+
+def merge_secrets(document: ConnectionDocument, connection: Connection | None) -> dict[str, Any]:
+    """Return the secrets that `connection` has once the document is saved: those that it brings, and of those that it
+    leaves out the ones that are kept.
+
+    A secret belongs to the system that it was entered for: nothing is kept for an address of another origin. Raises
+    DocumentRefused for a value that is to be kept and is not there, and SealBroken where the kept ones do not open.
+    """
+    kept: dict[str, Any] = {}
+    if connection is not None and connection.origin == origin_of(document.base_url):
+        kept = connection.secrets
+    kept_auth = kept.get("auth", {}) if connection and connection.auth_type == document.auth.type else {}
+    kept_params = kept.get("params", {})
+    faults = list(_missing("headers", document.headers, kept.get("headers", {})))
+    for name, declared in document.datasets.items():
+        faults += _missing(f"datasets.{name}.params", declared.params, kept_params.get(name, {}))
+    if faults:
+        raise DocumentRefused(faults)
+    params = {
+        name: _merged_values(declared.params, kept_params.get(name, {}))
+        for name, declared in document.datasets.items()
+    }
+    return {
+        "auth": _merged_auth(document.auth, kept_auth),
+        "headers": _merged_values(document.headers, kept.get("headers", {})),
+        "params": {name: values for name, values in params.items() if values},
+    }
+
+
+def _missing(place: str, entered: Mapping[str, str | None], kept: Mapping[str, str]) -> Iterator[str]:
+    for name, value in entered.items():
+        if value is None and name not in kept:
+            yield f"{place}.{name}: enter its value, none is kept for this address"
+
+
+def _merged_values(entered: Mapping[str, str | None], kept: dict[str, str]) -> dict[str, str]:
+    return {name: kept[name] if value is None else value for name, value in (entered or kept).items()}
+
+
+def _merged_auth(auth: Credentials, kept: dict[str, Any]) -> dict[str, Any]:
+    entered = auth.model_dump(exclude={"type"}, exclude_none=True, by_alias=True)
+    if isinstance(auth, OAuth2Auth) and origin_of(kept.get("token_url", "")) != origin_of(auth.token_url):
+        kept = {}  # the client's secret goes to the token endpoint, and was entered for the earlier one
+    merged = {**{name: kept[name] for name in auth.secret_fields if name in kept}, **entered}
+    if isinstance(auth, MutualTlsAuth) and (auth.certificate or auth.key):
+        try:
+            check_certificate(merged.get("certificate"), merged.get("key"), merged.get("ca"))
+        except ValueError as error:
+            raise DocumentRefused([f"auth: {error}"]) from None
+    return merged
+
+
+# --- export -----------------------------------------------------------------------------------------------
+
+
+def document_of(connection: Connection) -> dict[str, Any]:
+    """Return the connection's document, which loaded again changes nothing.
+
+    Every secret is null: the credential, and the value of each header and parameter. Whoever reads it sees what has to
+    be entered in another installation; where it is loaded over the same connection, the kept values stay. Raises
+    SealBroken where they do not open, for their names are sealed too.
+    """
+    secrets = connection.secrets
+    streams = connection.streams.filter(declared=True).order_by("dataset")
+    minutes = connection.every_minutes
+    parts = {
+        "headers": dict.fromkeys(secrets.get("headers", {})),
+        "timeouts": connection.timeouts,
+        "limits": connection.limits,
+        "settings": connection.settings,
+    }
+    return {
+        "slug": connection.slug,
+        "name": connection.name,
+        "connector": connection.connector,
+        "enabled": connection.enabled,
+        "base_url": connection.base_url,
+        "auth": _auth_of(connection.auth_type, secrets.get("auth", {})),
+        "schedule": {"every_minutes": minutes} if minutes else "manual",
+        "datasets": {stream.dataset: _dataset_of(stream) for stream in streams},
+        "guards": connection.guards,
+        "conflicts": connection.conflicts,
+        **{name: part for name, part in parts.items() if part},
+    }
+
+
+def _auth_of(kind: str, kept: Mapping[str, Any]) -> dict[str, Any]:
+    secret_fields = CREDENTIALS[kind].secret_fields
+    return {
+        "type": kind,
+        **{name: None if name in secret_fields else value for name, value in kept.items()},
+    }
+
+
+def _dataset_of(stream: Stream) -> dict[str, Any]:
+    params = dict.fromkeys(stream.params)
+    return {
+        **stream.endpoint,
+        **({"params": params} if params else {}),
+        "mapping": {
+            name: declared["path"] if declared.keys() == {"path"} else declared
+            for name, declared in stream.mapping.items()
+        },
+    }
+
+
+# --- older installations ----------------------------------------------------------------------------------
 
 # The camelCase names of older installations, wherever they stand in a document.
 _OLDER_NAMES = {

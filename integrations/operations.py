@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -15,6 +16,7 @@ from kombu.exceptions import OperationalError
 
 import audit
 from integrations.connectors.base import Unsupported
+from integrations.connectors.certificates import expiry_of
 from integrations.connectors.decoding import decode
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS
@@ -23,16 +25,18 @@ from integrations.documents import (
     ConnectionDocument,
     DocumentRefused,
     Interval,
+    merge_secrets,
     parse_document,
     parse_mapping,
 )
-from integrations.models import Connection, RejectedRecord, Stream, SyncRun
-from integrations.models.connection import origin_of
+from integrations.expiry import notice_certificate
+from integrations.models import Connection, ConnectionToken, RejectedRecord, Stream, SyncRun
 from integrations.models.plan import MAX_RAW_BYTES
 from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
 from integrations.sync.mapping import CompiledMapping, FieldMapping
 from integrations.transports.errors import TransportError
+from integrations.transports.retries import ONE_TRY
 
 log = structlog.get_logger(__name__)
 # How many records a trial maps: of a page, and of what was rejected.
@@ -66,30 +70,53 @@ def save_connection(content: object) -> tuple[Connection, bool]:
     to another origin: a secret belongs to the system that it was entered for. Raises DocumentRefused.
     """
     document = parse_document(content)
-    connection = Connection.objects.select_for_update().filter(slug=document.slug).first()
-    is_new = connection is None
-    connection = connection or Connection(slug=document.slug)
-    try:
-        before = {} if is_new else _state(connection)
-    except SealBroken as error:
-        # Given up for a document that brings its own. With one that leaves them out they stay for whoever finds the key.
-        if None in document.auth.model_dump().values():
-            raise DocumentRefused([f"auth: {error}"]) from None
-        connection.secrets, before = {}, {}
-    _fill(connection, document, keep_secrets=not is_new and connection.origin == origin_of(document.base_url))
-    if not is_new and _state(connection) == before and not _streams_differ(connection, document):
+    found = Connection.objects.select_for_update().filter(slug=document.slug).first()
+    secrets = _secrets_after(document, found)
+    before = _state(found) if found else {}
+    connection = found or Connection(slug=document.slug)
+    if secrets["auth"] != (before.get("secrets") or {}).get("auth") or not document.auth.lacks_a_secret():
+        ConnectionToken.objects.filter(
+            connection=connection.pk
+        ).delete()  # it was given for other credentials
+    _fill(connection, document)
+    if secrets != before.get("secrets"):
+        connection.secrets = secrets
+    connection.certificate_expires_at = _certificate_end(connection.auth_type, secrets["auth"])
+    if found and _state(connection) == before and not _streams_differ(connection, document):
         return connection, False
     connection.changed_by = audit.current_actor().name
     connection.save()
     _save_streams(connection, document)
+    notice_certificate(connection)
     audit.record(
-        f"connection.{'created' if is_new else 'changed'}", connection, detail={"slug": connection.slug}
+        f"connection.{'changed' if found else 'created'}", connection, detail={"slug": connection.slug}
     )
     return connection, True
 
 
-def _fill(connection: Connection, document: ConnectionDocument, *, keep_secrets: bool) -> None:
-    kept = connection.secrets if keep_secrets else {}
+def check_document(content: object) -> ConnectionDocument:
+    """Return the document that `content` is, if it could be saved now. Raises DocumentRefused as saving would."""
+    document = parse_document(content)
+    _secrets_after(document, Connection.objects.filter(slug=document.slug).first())
+    return document
+
+
+def _secrets_after(document: ConnectionDocument, connection: Connection | None) -> dict[str, Any]:
+    """The secrets once the document is saved. Kept ones that do not open are given up for a document that brings its
+    own; with one that leaves them out they stay for whoever finds the key."""
+    try:
+        return merge_secrets(document, connection)
+    except SealBroken as error:
+        if document.auth.lacks_a_secret():
+            raise DocumentRefused([f"auth: {error}"]) from None
+        return merge_secrets(document, None)
+
+
+def _certificate_end(auth_type: str, auth: dict[str, Any]) -> datetime.datetime | None:
+    return expiry_of(auth["certificate"]) if auth_type == "mtls" and "certificate" in auth else None
+
+
+def _fill(connection: Connection, document: ConnectionDocument) -> None:
     connection.name, connection.connector = document.name, document.connector
     connection.enabled, connection.base_url, connection.archived_at = (
         document.enabled,
@@ -101,20 +128,10 @@ def _fill(connection: Connection, document: ConnectionDocument, *, keep_secrets:
     )
     connection.settings = document.settings
     connection.timeouts = document.timeouts.model_dump(exclude_none=True)
+    connection.limits = document.limits.model_dump(exclude_none=True)
     connection.guards = document.guards.model_dump(mode="json", exclude_unset=True)
     connection.conflicts = document.conflicts
-    auth = document.auth.model_dump(exclude={"type"}, exclude_none=True, by_alias=True)
-    if connection.auth_type == document.auth.type:
-        auth = {**kept.get("auth", {}), **auth}
     connection.auth_type = document.auth.type
-    secrets = {
-        "auth": auth,
-        "headers": document.headers or kept.get("headers", {}),
-        "params": {name: declared.params for name, declared in document.datasets.items() if declared.params}
-        or kept.get("params", {}),
-    }
-    if secrets != connection.secrets:
-        connection.secrets = secrets
 
 
 def _state(connection: Connection) -> dict[str, Any]:
@@ -129,10 +146,15 @@ def _state(connection: Connection) -> dict[str, Any]:
         "timeouts",
         "guards",
         "conflicts",
+        "limits",
     )
+    try:
+        secrets = connection.secrets
+    except SealBroken:
+        secrets = None  # no document says the same
     return {
         **{name: getattr(connection, name) for name in names},
-        "secrets": connection.secrets,
+        "secrets": secrets,
         "archived_at": connection.archived_at,
     }
 
@@ -215,7 +237,9 @@ def try_connection(connection: Connection) -> list[Trial]:
 
 def _try_stream(connection: Connection, stream: Stream) -> Trial:
     try:
-        page = next(connector_for(connection).pull(stream), None)
+        connector = connector_for(connection)
+        connector.retries = ONE_TRY  # somebody sits before it: what fails is told at once
+        page = next(connector.pull(stream), None)
     except TransportError as error:
         return Trial(stream.dataset, is_good=False, message=f"{error}. {error.advice}", examples=[])
     except (Unsupported, SealBroken) as error:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.backends.base.operations import BaseDatabaseOperations
+from pytest_httpserver import HTTPServer
 
 # Rows that migrations made: emptying the database between tests must not take them.
 MADE_BY_MIGRATIONS = frozenset(
@@ -50,3 +51,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         patch.setattr(operations, "sql_flush", sql_flush)
         patch.setattr(operations, "execute_sql_flush", execute_sql_flush)
         yield
+
+
+@pytest.fixture
+def httpserver(httpserver: HTTPServer, settings: Any) -> HTTPServer:
+    """The server of a test stands on this machine, where connections reach only what is listed."""
+    settings.ALLOW_PRIVATE_HOSTS = [*settings.ALLOW_PRIVATE_HOSTS, f"{httpserver.host}:{httpserver.port}"]
+    return httpserver

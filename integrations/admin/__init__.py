@@ -3,5 +3,6 @@
 from integrations.admin.connection import ConnectionAdmin
 from integrations.admin.rejection import RejectedRecordAdmin
 from integrations.admin.run import SyncRunAdmin
+from integrations.admin.wire import LoggedRequestAdmin
 
-__all__ = ["ConnectionAdmin", "RejectedRecordAdmin", "SyncRunAdmin"]
+__all__ = ["ConnectionAdmin", "LoggedRequestAdmin", "RejectedRecordAdmin", "SyncRunAdmin"]

@@ -21,13 +21,16 @@ from audit.admin import AuditedAdmin
 from integrations.admin.badges import run_badge
 from integrations.admin.progress import ProgressPages
 from integrations.admin.today import stream_cards
-from integrations.documents import TOO_DEEP, DocumentRefused, is_too_deep, parse_document
+from integrations.admin.wire import override_breaker, wire_context
+from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_too_deep
 from integrations.models import Connection, Stream
 from integrations.models.run import RunTrigger
+from integrations.models.sealed import SealBroken
 from integrations.operations import (
     AlreadyRunning,
     NotSyncable,
     archive_connection,
+    check_document,
     request_run,
     reschedule,
     save_connection,
@@ -115,7 +118,7 @@ class DocumentForm(forms.ModelForm[Connection]):
     def clean_document(self) -> dict[str, Any]:
         content: dict[str, Any] = self.cleaned_data["document"]
         try:
-            document = parse_document(content)
+            document = check_document(content)
         except DocumentRefused as error:
             raise forms.ValidationError([forms.ValidationError(fault) for fault in error.faults]) from None
         is_there = Connection.objects.present().filter(slug=document.slug).exists()
@@ -188,7 +191,8 @@ class ConnectionAdmin(AuditedAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change:
             obj.changed_by = request.user.get_username()
-            super().save_model(request, obj, form, change)
+            # Only what the form has: what else was changed meanwhile, such as the secrets by a rotation, stays.
+            obj.save(update_fields=[*SettingsForm.Meta.fields, "changed_by", "changed_at"])
             reschedule(obj)
 
     def response_add(
@@ -222,7 +226,9 @@ class ConnectionAdmin(AuditedAdmin):
     ) -> HttpResponse:
         cards = [card for card in stream_cards() if str(card.stream.connection_id) == object_id]
         may_sync = self.has_change_permission(request)
-        context = {"cards": cards, "may_sync": may_sync, **(extra_context or {})}
+        connection = self.get_object(request, object_id)
+        wire = wire_context(request, connection) if connection else {}
+        context = {"cards": cards, "may_sync": may_sync, **wire, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 
     # --- what the buttons do ------------------------------------------------------------------------------
@@ -235,6 +241,10 @@ class ConnectionAdmin(AuditedAdmin):
                 "stream/<int:pk>/card/",
                 ProgressPages(self.admin_site).of_stream,
                 name="integrations_stream_card",
+            ),
+            path("<int:pk>/export/", view(self.export), name="integrations_connection_export"),
+            path(
+                "<int:pk>/breaker/<str:verb>/", view(override_breaker), name="integrations_connection_breaker"
             ),
             path("stream/<int:pk>/sync/", view(self.sync), name="integrations_stream_sync"),
             path("stream/<int:pk>/dry-run/", view(self.dry_run), name="integrations_stream_dry_run"),
@@ -290,6 +300,19 @@ class ConnectionAdmin(AuditedAdmin):
             "GET"  # the connection's own page is shown with the result: nothing of its form was sent
         )
         return self.change_view(request, str(pk), extra_context=context)
+
+    def export(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The connection's document as a file, without any secret."""
+        connection = get_object_or_404(Connection.objects.present(), pk=pk)
+        if not self.has_view_permission(request, connection):
+            raise PermissionDenied
+        try:
+            content = json.dumps(document_of(connection), cls=IndentedEncoder)
+        except SealBroken as error:
+            messages.error(request, str(error))
+            return HttpResponseRedirect(reverse("admin:integrations_connection_change", args=[pk]))
+        file = {"Content-Disposition": f'attachment; filename="{connection.slug}.json"'}
+        return HttpResponse(f"{content}\n", content_type="application/json", headers=file)
 
     def _refused(self, request: HttpRequest) -> HttpResponse | None:
         if request.method != "POST":

@@ -26,7 +26,7 @@ def today(request: HttpRequest) -> dict[str, Any]:
     return {
         "sees_connections": True,
         "may_sync": request.user.has_perm("integrations.change_connection"),
-        "open_alerts": Alert.objects.open().select_related("run", "stream__connection"),
+        "open_alerts": Alert.objects.open().select_related("run", "connection", "stream__connection"),
         "cards": stream_cards(),
     }
 

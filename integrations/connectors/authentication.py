@@ -10,10 +10,12 @@ from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from integrations.models import Connection
-from integrations.transports.errors import TransportError
+from integrations.transports.errors import NotSent
+from integrations.transports.tls import TlsMaterial
+from integrations.transports.tokens import Client, ClientCredentials
 
 
-class NoCredentials(TransportError):
+class NoCredentials(NotSent):
     advice = (
         "Enter the connection's credentials: a change of its address takes away those of the earlier one."
     )
@@ -55,17 +57,45 @@ def without_query(url: str, names: frozenset[str]) -> str:
     return urlunsplit(parts._replace(query=urlencode(kept)))
 
 
-def _api_key(secret: Mapping[str, Any]) -> AuthBase:
+Secrets = Mapping[str, Any]
+
+
+def _none(connection: Connection, secret: Secrets) -> None:
+    return None
+
+
+def _api_key(connection: Connection, secret: Secrets) -> AuthBase:
     strategy = _QueryParameter if secret.get("in") == "query" else _Header
     return strategy(secret.get("name", "X-API-Key"), secret["key"])
 
 
-_STRATEGIES: Final[dict[str, Callable[[Mapping[str, Any]], AuthBase | None]]] = {
-    "none": lambda _: None,
-    "api_key": _api_key,
-    "bearer": lambda secret: _Header("Authorization", f"Bearer {secret['token']}"),
+def _bearer(connection: Connection, secret: Secrets) -> AuthBase:
+    return _Header("Authorization", f"Bearer {secret['token']}")
+
+
+def _basic(connection: Connection, secret: Secrets) -> AuthBase:
     # requests encodes texts as Latin-1; a password may hold any letter (RFC 7617 section 2.1).
-    "basic": lambda secret: HTTPBasicAuth(secret["username"].encode(), secret["password"].encode()),
+    return HTTPBasicAuth(secret["username"].encode(), secret["password"].encode())
+
+
+def _oauth2(connection: Connection, secret: Secrets) -> AuthBase:
+    client = Client(
+        secret["client_id"],
+        secret["client_secret"],
+        secret["token_url"],
+        secret.get("scope", ""),
+        secret.get("client_auth", "basic"),
+    )
+    return ClientCredentials(connection, client)
+
+
+_STRATEGIES: Final[dict[str, Callable[[Connection, Secrets], AuthBase | None]]] = {
+    "none": _none,
+    "api_key": _api_key,
+    "bearer": _bearer,
+    "basic": _basic,
+    "oauth2": _oauth2,
+    "mtls": _none,  # the certificate is the transport's (tls_material_of)
 }
 
 
@@ -73,9 +103,20 @@ def authentication_of(connection: Connection) -> AuthBase | None:
     """Return how this connection's requests are signed. Raises NoCredentials where nobody has entered any."""
     strategy = _STRATEGIES[connection.auth_type]
     try:
-        return strategy(connection.secrets.get("auth", {}))
+        return strategy(connection, connection.secrets.get("auth", {}))
     except KeyError:
         raise NoCredentials("the connection has no credentials") from None
+
+
+def tls_material_of(connection: Connection) -> TlsMaterial | None:
+    """Return the certificate by which this connection proves who it is, where that is how. Raises NoCredentials."""
+    if connection.auth_type != "mtls":
+        return None
+    secret = connection.secrets.get("auth", {})
+    try:
+        return TlsMaterial(secret["certificate"], secret["key"], secret.get("ca", ""))
+    except KeyError:
+        raise NoCredentials("the connection has no certificate and key") from None
 
 
 def secret_parameter_names(connection: Connection) -> frozenset[str]:

@@ -14,12 +14,18 @@ from typing import Any, ClassVar, Final
 import xxhash
 from pydantic import BaseModel, ConfigDict
 
-from integrations.connectors.authentication import authentication_of
+from integrations.connectors.authentication import authentication_of, tls_material_of
 from integrations.connectors.decoding import NotJson, decode
 from integrations.connectors.incremental import Incremental
+from integrations.connectors.loops import Trail
+from integrations.connectors.pagination import Received
 from integrations.models import Connection, Stream
+from integrations.transports.error_table import USUAL_ERRORS, ErrorTable
 from integrations.transports.errors import NotUnderstood
-from integrations.transports.http import HttpTransport, Request, Timeouts
+from integrations.transports.http import HttpTransport, Purpose, Request, Timeouts
+from integrations.transports.line import ConnectionLine
+from integrations.transports.quota import USUAL_QUOTA, QuotaHeaders
+from integrations.transports.retries import Retries
 
 # A feed of a hundred records a page would have ten million by then: it is going round in circles.
 MAX_PAGES: Final = 100_000
@@ -64,10 +70,27 @@ class Connector(ABC):
     label: ClassVar[str]
     datasets: ClassVar[frozenset[str]] = frozenset()
     Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
+    # What the vendor's failures mean.
+    errors: ClassVar[ErrorTable] = USUAL_ERRORS
+    # Where the vendor says how much it may still be asked.
+    quota: ClassVar[QuotaHeaders] = USUAL_QUOTA
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.auth = authentication_of(connection)
+        self.tls = tls_material_of(connection)
+        self.retries = Retries()
+
+    def open_transport(self, purpose: Purpose) -> HttpTransport:
+        """The wire to the connection's system, for pulls or for operations. Use it as a context manager."""
+        return HttpTransport(
+            Timeouts.of(self.connection.timeouts),
+            purpose=purpose,
+            errors=self.errors,
+            tls=self.tls,
+            line=ConnectionLine(self.connection, self.quota),
+            retries=self.retries,
+        )
 
     def pull(self, stream: Stream, *, since: str = "") -> Iterator[Page]:
         """Yield every page of the stream's dataset, in order; of what has changed `since` a watermark, where there is one.
@@ -77,30 +100,21 @@ class Connector(ABC):
         """
         if stream.dataset not in self.datasets:
             raise Unsupported(self.label, "pull", stream.dataset)
-        with HttpTransport(Timeouts.of(self.connection.timeouts)) as transport:
+        with self.open_transport(Purpose.PULL) as transport:
             yield from self._pages(transport, stream, since)
 
     def _pages(self, transport: HttpTransport, stream: Stream, since: str) -> Iterator[Page]:
-        token, seen_tokens, last_page, read = "", set[str](), Page(0, b"", [], ""), 0
+        token, read, trail = "", 0, Trail()
         for number in range(1, MAX_PAGES + 1):
-            body = transport.exchange(self.request_page(stream, token, since)).body
-            answer = self.read_page(stream, token, _decoded(body), read)
-            digest = xxhash.xxh3_128_digest(body)
-            # Its records are compared too: an answer may differ by the moment that it says it was made.
-            if answer.records and (digest == last_page.digest or answer.records == last_page.records):
-                raise NotUnderstood(
-                    f"page {number} is the same as the page before it",
-                    advice="The other system does not follow the paging that the connection describes: check it.",
-                )
-            if answer.next and answer.next in seen_tokens:
-                raise NotUnderstood(f"page {number} leads back to a page that was read already")
+            response = transport.exchange(self.request_page(stream, token, since))
+            received = Received(_decoded(response.body), response.headers)
+            answer = self.read_page(stream, token, received, read)
+            trail.follow(number, answer.records, answer.next)
             read += len(answer.records)
-            last_page = Page(number, digest, answer.records, answer.next)
-            yield last_page
+            yield Page(number, xxhash.xxh3_128_digest(response.body), answer.records, answer.next)
             if not answer.next:
                 _check_announced(answer.announced, read)
                 return
-            seen_tokens.add(answer.next)
             token = answer.next
         raise NotUnderstood(f"the feed has more than {MAX_PAGES:,} pages")
 
@@ -110,7 +124,7 @@ class Connector(ABC):
         after that moment, in the source's own writing; "" asks for everything."""
 
     @abstractmethod
-    def read_page(self, stream: Stream, token: str, body: Any, read: int) -> Answer:
+    def read_page(self, stream: Stream, token: str, received: Received, read: int) -> Answer:
         """Return the records of an answer and what follows it; `read` records came before. Raises NotUnderstood."""
 
     def is_snapshot(self, stream: Stream) -> bool:

@@ -7,12 +7,23 @@ that nothing follows when returned.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import jmespath
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from integrations.connectors.links import next_target
 from integrations.transports.errors import NotUnderstood
+
+
+@dataclass(frozen=True)
+class Received:
+    """What came for one page: its JSON value, and the headers beside it (whatever the case of their names)."""
+
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_expression(expression: str) -> str:
@@ -43,14 +54,14 @@ class _Paged(BaseModel, ABC):
         return {}
 
     @abstractmethod
-    def token_after(self, token: str, body: Any, count: int, read: int) -> str:
+    def token_after(self, token: str, received: Received, count: int, read: int) -> str:
         """The token of the page after the one that `token` brought: `count` records in it, `read` so far."""
 
-    def announced(self, body: Any) -> int | None:
+    def announced(self, received: Received) -> int | None:
         """How many records the answer says there are in all. Raises NotUnderstood when it should and does not."""
         if self.total is None:
             return None
-        total = jmespath.search(self.total, body)
+        total = jmespath.search(self.total, received.body)
         if isinstance(total, str) and total.isdecimal():
             total = int(total)
         if isinstance(total, bool) or not isinstance(total, int):
@@ -63,11 +74,22 @@ class NoPagination(_Paged):
 
     type: Literal["none"] = "none"
 
-    def token_after(self, token: str, body: Any, count: int, read: int) -> str:
+    def token_after(self, token: str, received: Received, count: int, read: int) -> str:
         return ""
 
 
-class PageNumbers(_Paged):
+class _Sized(_Paged, ABC):
+    """Pages whose size may be asked for."""
+
+    size_param: str | None = None
+    size: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+    def size_params(self) -> dict[str, str]:
+        """The parameter that asks for the size, where one is declared."""
+        return {self.size_param: str(self.size)} if self.size_param and self.size else {}
+
+
+class PageNumbers(_Sized):
     """Pages are numbered. The last is where `total` says so or, without it, the one before an empty page. A short
     page proves nothing: a server may cap the size or filter after cutting, and what is missing would be voided.
     For the same reason a 404 is a failure; a system that answers so after its last page needs `total`."""
@@ -76,40 +98,51 @@ class PageNumbers(_Paged):
     is_snapshot: ClassVar[bool] = False
     type: Literal["page"]
     page_param: str = "page"
-    size_param: str | None = None
-    size: Annotated[int, Field(ge=1, le=100_000)] | None = None
     first: Annotated[int, Field(ge=0)] = 1
 
     def params(self, token: str) -> dict[str, str]:
-        params = {self.page_param: token or str(self.first)}
-        if self.size_param and self.size:
-            params[self.size_param] = str(self.size)
-        return params
+        return {self.page_param: token or str(self.first), **self.size_params()}
 
-    def token_after(self, token: str, body: Any, count: int, read: int) -> str:
-        announced = self.announced(body)
+    def token_after(self, token: str, received: Received, count: int, read: int) -> str:
+        announced = self.announced(received)
         if count == 0 or (announced is not None and read >= announced):
             return ""
         return str(int(token or self.first) + 1)
 
 
-class Cursor(_Paged):
+class Offset(_Sized):
+    """Each page is asked for by the number of records before it. It ends as page numbers do, and for the same reasons.
+
+    The next offset is what has come so far, not a multiple of `size`: of a server that caps the size nothing is skipped
+    then, and what one that filters after cutting sends twice is a copy.
+    """
+
+    is_snapshot: ClassVar[bool] = False
+    type: Literal["offset"]
+    offset_param: str = "offset"
+
+    def params(self, token: str) -> dict[str, str]:
+        return {self.offset_param: token or "0", **self.size_params()}
+
+    def token_after(self, token: str, received: Received, count: int, read: int) -> str:
+        announced = self.announced(received)
+        if count == 0 or (announced is not None and read >= announced):
+            return ""
+        return str(read)
+
+
+class Cursor(_Sized):
     """Each answer carries the cursor of the next page, or none."""
 
     type: Literal["cursor"]
     cursor_param: str = "cursor"
     cursor: str
-    size_param: str | None = None
-    size: Annotated[int, Field(ge=1, le=100_000)] | None = None
 
     def params(self, token: str) -> dict[str, str]:
-        params = {self.cursor_param: token} if token else {}
-        if self.size_param and self.size:
-            params[self.size_param] = str(self.size)
-        return params
+        return {**({self.cursor_param: token} if token else {}), **self.size_params()}
 
-    def token_after(self, token: str, body: Any, count: int, read: int) -> str:
-        cursor = jmespath.search(self.cursor, body)
+    def token_after(self, token: str, received: Received, count: int, read: int) -> str:
+        cursor = jmespath.search(self.cursor, received.body)
         if cursor is None or cursor == "" or cursor is False:
             return ""
         if isinstance(cursor, bool) or not isinstance(cursor, str | int):
@@ -124,8 +157,8 @@ class NextUrl(_Paged):
     type: Literal["next_url"]
     next: str
 
-    def token_after(self, token: str, body: Any, count: int, read: int) -> str:
-        address = jmespath.search(self.next, body)
+    def token_after(self, token: str, received: Received, count: int, read: int) -> str:
+        address = jmespath.search(self.next, received.body)
         if address is None or address == "":
             return ""
         if not isinstance(address, str):
@@ -133,4 +166,16 @@ class NextUrl(_Paged):
         return address
 
 
-Pagination = Annotated[NoPagination | PageNumbers | Cursor | NextUrl, Field(discriminator="type")]
+class LinkHeader(_Paged):
+    """The Link header beside each answer has the address of the next page, or none (RFC 8288, relation "next")."""
+
+    follows_addresses: ClassVar[bool] = True
+    type: Literal["link_header"]
+
+    def token_after(self, token: str, received: Received, count: int, read: int) -> str:
+        return next_target(received.headers.get("Link", ""))
+
+
+Pagination = Annotated[
+    NoPagination | PageNumbers | Offset | Cursor | NextUrl | LinkHeader, Field(discriminator="type")
+]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-from urllib.parse import urljoin
+from typing import ClassVar
+from urllib.parse import urldefrag, urljoin
 
 import jmespath
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from integrations.connectors.authentication import secret_parameter_names, with_query, without_query
 from integrations.connectors.base import Answer, Connector
 from integrations.connectors.incremental import Incremental
-from integrations.connectors.pagination import NoPagination, Pagination, check_expression
+from integrations.connectors.pagination import NoPagination, Pagination, Received, check_expression
 from integrations.models import Stream
 from integrations.models.connection import origin_of
 from integrations.transports.errors import NotUnderstood
@@ -40,7 +40,7 @@ class RestConnector(Connector):
 
     def request_page(self, stream: Stream, token: str, since: str) -> Request:
         endpoint = Endpoint.model_validate(stream.endpoint)
-        url = f"{self.connection.base_url.rstrip('/')}/{endpoint.path.lstrip('/')}".rstrip("/")
+        url = self._first_address(endpoint)
         params = dict(stream.params)
         if since and endpoint.incremental:
             params[endpoint.incremental.param] = since
@@ -53,25 +53,33 @@ class RestConnector(Connector):
             auth=self.auth,
         )
 
-    def read_page(self, stream: Stream, token: str, body: Any, read: int) -> Answer:
+    def read_page(self, stream: Stream, token: str, received: Received, read: int) -> Answer:
         endpoint = Endpoint.model_validate(stream.endpoint)
-        records = jmespath.search(endpoint.records, body)
+        records = jmespath.search(endpoint.records, received.body)
         if not isinstance(records, list):
             raise NotUnderstood(f"the answer has no list of records at {endpoint.records!r}")
-        following = endpoint.pagination.token_after(token, body, len(records), read + len(records))
-        if endpoint.pagination.follows_addresses:
-            secret = secret_parameter_names(self.connection) | stream.params.keys()
-            try:
-                following = without_query(following, secret)
-            except ValueError:
-                raise NotUnderstood("what should be the address of the next page is none") from None
-        return Answer(records, following, endpoint.pagination.announced(body))
+        following = endpoint.pagination.token_after(token, received, len(records), read + len(records))
+        if endpoint.pagination.follows_addresses and following:
+            following = self._token_of(following, urljoin(self._first_address(endpoint), token), stream)
+        return Answer(records, following, endpoint.pagination.announced(received))
 
     def incremental(self, stream: Stream) -> Incremental | None:
         return Endpoint.model_validate(stream.endpoint).incremental
 
     def is_snapshot(self, stream: Stream) -> bool:
         return Endpoint.model_validate(stream.endpoint).pagination.is_snapshot
+
+    def _first_address(self, endpoint: Endpoint) -> str:
+        return f"{self.connection.base_url.rstrip('/')}/{endpoint.path.lstrip('/')}".rstrip("/")
+
+    def _token_of(self, target: str, page_address: str, stream: Stream) -> str:
+        """The next page's address as it is kept: whole, because it may be relative to the page that names it (RFC 3986
+        section 5), and without our secrets, which it may repeat."""
+        secret = secret_parameter_names(self.connection) | stream.params.keys()
+        try:
+            return without_query(urldefrag(urljoin(page_address, target)).url, secret)
+        except ValueError:
+            raise NotUnderstood("what should be the address of the next page is none") from None
 
     def _address(self, url: str, token: str, stream: Stream) -> str:
         """The next page's address, made whole. It has to stay with the system that our credentials are for."""

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 
-from integrations.models.connection import Stream
+from integrations.models.connection import Connection, Stream
 from integrations.models.run import RunStatus, SyncRun
 
 
@@ -25,9 +25,11 @@ class AlertQuerySet(models.QuerySet["Alert"]):
 
 
 class Alert(models.Model):
-    """One incident. What a stream suffers from has one open alert: a failure that repeats adds to its count."""
+    """One incident, of a stream or of a whole connection. What it suffers from has one open alert: a failure that
+    repeats adds to its count."""
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="alerts")
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="alerts", null=True)
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="alerts", null=True)
     run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="alerts", null=True)
     incident = models.CharField(
         max_length=120, help_text="What the incident is about: one open alert for each."
@@ -49,6 +51,11 @@ class Alert(models.Model):
             models.UniqueConstraint(
                 fields=["incident"], condition=Q(resolved_at__isnull=True), name="alert_one_open_an_incident"
             ),
+            models.CheckConstraint(
+                name="alert_is_about_a_stream_or_a_connection",
+                condition=Q(stream__isnull=False, connection__isnull=True)
+                | Q(stream__isnull=True, connection__isnull=False),
+            ),
             models.CheckConstraint(name="alert_says_what", condition=~Q(title="") & ~Q(text="")),
         ]
 
@@ -60,10 +67,13 @@ class Alert(models.Model):
         """How the incident ends."""
         if self.run is not None and self.run.status == RunStatus.HELD:
             return "It waits for a person: approve the plan, withhold what tripped, or refuse it."
+        if self.connection is not None:
+            return "It closes by itself when its cause is gone."
         return "It closes by itself when the next run succeeds as it should."
 
     def get_absolute_url(self) -> str:
         """Where the incident can be seen: its run or, when nothing has run, its connection."""
         if self.run is not None:
             return self.run.get_absolute_url()
-        return reverse("admin:integrations_connection_change", args=[self.stream.connection_id])
+        connection_id = self.stream.connection_id if self.stream else self.connection_id
+        return reverse("admin:integrations_connection_change", args=[connection_id])

@@ -43,6 +43,12 @@ class Connection(models.Model):
     base_url = models.URLField(max_length=500)
     auth_type = models.CharField("authentication", max_length=20, default="none")
     secrets = SealedJSONField(bound_to="uid", default=b"", editable=False)
+    certificate_expires_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Until when the client certificate among the secrets is good, where there is one.",
+    )
     every_minutes = models.PositiveIntegerField(
         null=True,
         blank=True,
@@ -51,6 +57,7 @@ class Connection(models.Model):
     )
     timeouts = models.JSONField(default=dict, blank=True)
     guards = models.JSONField(default=dict, blank=True)
+    limits = models.JSONField(default=dict, blank=True)
     settings = models.JSONField(default=dict, blank=True)
     four_eyes = models.BooleanField(
         default=False, help_text="Whoever edited the connection or started a run may not approve its plan."

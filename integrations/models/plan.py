@@ -207,5 +207,7 @@ class RejectedRecord(models.Model):
     @property
     def raw_text(self) -> str:
         """The record as it came, for a page to show."""
+        if not self.raw and self.raw_bytes:
+            return f"No longer kept ({self.raw_bytes} bytes)."
         text = bytes(self.raw).decode("utf-8", "replace")
         return text if self.raw_bytes <= MAX_RAW_BYTES else f"{text}… ({self.raw_bytes} bytes in all)"

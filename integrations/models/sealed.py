@@ -62,6 +62,11 @@ def seal(value: object, bound_to: str) -> bytes:
     return VERSION + _key_id(key) + nonce + sealed
 
 
+def is_of_newest_key(sealed: bytes) -> bool:
+    """Whether a sealed value was sealed with the key that seals now."""
+    return sealed[:1] == VERSION and sealed[1 : 1 + KEY_ID_BYTES] == _key_id(key_ring()[0])
+
+
 def unseal(sealed: bytes, bound_to: str) -> Any:
     """Return the JSON value that was sealed for the place `bound_to`. Raises SealBroken when it does not open."""
     key_id = sealed[1 : 1 + KEY_ID_BYTES]

@@ -6,6 +6,7 @@ They know nothing of the product; they behave as their vendors' systems do, and 
 from __future__ import annotations
 
 from integrations.simulators.aid import AidOffice
-from integrations.simulators.server import System
+from integrations.simulators.housing import HousingOffice
+from integrations.simulators.system import System
 
-SYSTEMS: dict[str, type[System]] = {"aid": AidOffice}
+SYSTEMS: dict[str, type[System]] = {system.name: system for system in (AidOffice, HousingOffice)}

@@ -1,4 +1,5 @@
-"""The financial aid office: `GET /awards`, a bearer token, pages in every form that such systems use.
+"""The financial aid office: `GET /awards`, a bearer token (its own, or one of its token endpoint), pages in every form
+that such systems use: numbers, offsets, cursors, addresses, and Link headers.
 
 An answer carries `data`, `total`, `page`, `next` (address of the next page) and `next_cursor`. Awards are made from
 the seed alone: student S0000001's first is a disbursed grant; the others are a mixture of funds and states, with
@@ -7,17 +8,17 @@ returned aid (negative) and work-study among them.
 
 from __future__ import annotations
 
-import random
+import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from random import Random
 from typing import Any, ClassVar, Final
-from urllib.parse import urlencode
 
-from integrations.simulators.server import Call, Reply, System
+from integrations.simulators.faults import Window
+from integrations.simulators.parameters import Parameters, instant, one_of, whole
+from integrations.simulators.system import Call, Record, Reply, System, reply
 
 TOKEN: Final = "demo-aid-token"  # noqa: S105 - of a simulated system, printed in the docs
-MAX_PAGE_SIZE: Final = 1000
-DEFAULT_PAGE_SIZE: Final = 500
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,28 @@ FUNDS: Final = (
 # How a state is written there, and how many in a hundred awards are in it.
 STATES: Final = (("PAID", 55), ("ACCEPTED", 25), ("OFFERED", 15), ("CANCELLED", 5))
 TERMS: Final = (("2026FA", 80), ("2027SP", 20))
+# The aid year that the terms belong to.
+YEAR: Final = 2026
 # One in this many paid awards is aid that was returned.
 ONE_RETURNED_IN: Final = 40
 
 
 class AidOffice(System):
     name: ClassVar[str] = "aid"
+    path: ClassVar[str] = "/awards"
+    parameters: ClassVar[Parameters] = Parameters(
+        {
+            "page": whole(1, 1_000_000),
+            "offset": whole(0, 100_000_000),
+            "cursor": whole(0, 100_000_000),
+            "limit": whole(1, System.max_page_size),
+            "year": whole(2000, 2100),
+            "term": one_of(*(term for term, _ in TERMS)),
+            "updated_since": instant,
+        }
+    )
 
-    @cached_property
-    def awards(self) -> list[dict[str, Any]]:
-        """Every award, in the order of its id."""
-        dice = random.Random(self.seed)  # noqa: S311 - made-up data, the same every time
-        return [self._award(index, dice) for index in range(self.records)]
-
-    def _award(self, index: int, dice: random.Random) -> dict[str, Any]:
+    def make(self, index: int, dice: Random) -> Record:
         number = 1 + index % self.students
         fund = dice.choice(FUNDS)
         state = _weighted(STATES, dice)
@@ -79,47 +88,45 @@ class AidOffice(System):
             "updated_at": f"{day}T{dice.randrange(24):02d}:{dice.randrange(60):02d}:00Z",
         }
 
-    def answer(self, call: Call) -> Reply:
-        if call.path != "/awards":
-            return Reply(404, {"error": "There is nothing here; awards are at /awards."})
-        if call.headers.get("authorization") != f"Bearer {TOKEN}":
-            return Reply(401, {"error": "A valid bearer token is needed."}, {"WWW-Authenticate": "Bearer"})
-        try:
-            start, size = _window(call.query)
-        except ValueError:
-            return Reply(
-                400, {"error": "page, limit and cursor are whole numbers, page from 1, limit 1 to 1000."}
-            )
-        data = self.awards[start : start + size]
-        following = start + size if start + size < len(self.awards) else None
-        return Reply(
+    def knows(self, authorization: str) -> bool:
+        return authorization == f"Bearer {TOKEN}"
+
+    def select(self, asked: Mapping[str, Any]) -> list[Record]:
+        if asked.get("year", YEAR) != YEAR:
+            return []
+        term, since = asked.get("term"), asked.get("updated_since")
+        if term is None and since is None:
+            return self.records
+        return [
+            award
+            for award in self.records
+            if term in (None, award["term"]) and (since is None or _changed_at(award) >= since)
+        ]
+
+    def page(self, call: Call, window: Window, records: list[Record]) -> Reply:
+        following, size = window.following(records), window.size
+        return reply(
             200,
             {
-                "data": data,
-                "total": len(self.awards),
-                "page": start // size + 1,
-                "next": _address(call, following, size) if following else None,
-                "next_cursor": str(following) if following else None,
+                "data": window.shown(records),
+                "total": window.total(records),
+                "page": window.start // size + 1,
+                "next": None if following is None else self.address(call, following, size),
+                "next_cursor": None if following is None else str(following),
             },
+            self.links(call, following, size),
         )
 
 
-def _window(query: Any) -> tuple[int, int]:
-    """Where the asked page starts, and how long it is."""
-    size = int(query.get("limit", DEFAULT_PAGE_SIZE))
-    page = int(query.get("page", 1))
-    start = int(query["cursor"]) if query.get("cursor") else (page - 1) * size
-    if not 1 <= size <= MAX_PAGE_SIZE or start < 0:
-        raise ValueError
-    return start, size
+def _changed_at(award: Record) -> datetime.datetime:
+    """When an award was changed; one whose moment is of another type is in every answer."""
+    try:
+        return datetime.datetime.fromisoformat(award["updated_at"])
+    except TypeError:
+        return datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
 
-def _address(call: Call, cursor: int, size: int) -> str:
-    others = {name: value for name, value in call.query.items() if name not in ("page", "cursor", "limit")}
-    return f"{call.address}{call.path}?{urlencode({**others, 'cursor': cursor, 'limit': size})}"
-
-
-def _weighted(table: tuple[tuple[str, int], ...], dice: random.Random) -> str:
+def _weighted(table: tuple[tuple[str, int], ...], dice: Random) -> str:
     return dice.choices([value for value, _ in table], [weight for _, weight in table])[0]
 
 

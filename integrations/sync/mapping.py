@@ -1,14 +1,14 @@
 """From another system's record to canonical values, as the administrator declared it.
 
 A field is either a path, or {"path": ..., "transforms": [...], "lookup": {...}, "default": ...}: the value at the path
-goes through the transforms, then the lookup table; the default stands in where nothing was found. `lookup` and
-`default` may also stand in `transforms` as {"lookup": {...}} and {"default": ...}, where their place matters.
+goes through the transforms (transforms.py), then the lookup table; the default stands in where nothing was found.
+`lookup` and `default` may also stand in `transforms` as {"lookup": {...}} and {"default": ...}, where their place matters.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import jmespath
@@ -18,76 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from integrations.connectors.pagination import check_expression
 from integrations.datasets.base import Rejected, Rejection
-from registration.money import NotMoney, parse_decimal
+from integrations.sync.transforms import NotTransformed, Step, lookup, step_of
 
 # Grows when a transform comes to mean something else, so that every record is looked at again.
 TRANSFORMS_VERSION: Final = 1
 # A path of plain names is read without JMESPath: 10 to 25 microseconds a field against less than one.
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-_BOOLEANS: Final = {
-    **dict.fromkeys(["true", "t", "yes", "y", "1"], True),
-    **dict.fromkeys(["false", "f", "no", "n", "0"], False),
-}
-_SHOWN_CHARACTERS: Final = 60
-_INTEGER: Final = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 UNREADABLE: Final = object()
-
-Step = Callable[[Any], Any]
-
-
-class NotTransformed(ValueError):
-    """A transform cannot be done with this value; the text says why."""
-
-
-def _text_only(change: Callable[[str], str]) -> Step:
-    return lambda value: change(value) if isinstance(value, str) else value
-
-
-def _decimal(value: Any) -> Any:
-    try:
-        return format(parse_decimal(value.strip() if isinstance(value, str) else value), "f")
-    except NotMoney as error:
-        raise NotTransformed(str(error)) from None
-
-
-def _integer(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise NotTransformed("is true or false, where a whole number is expected")
-    text = value.strip() if isinstance(value, str) else repr(value)
-    text = re.sub(r"\.0+\Z", "", text)
-    if not _INTEGER.fullmatch(text):
-        raise NotTransformed(f"{shown(value)} is not a whole number")
-    return int(text)
-
-
-def _boolean(value: Any) -> Any:
-    if isinstance(value, bool):
-        return value
-    known = _BOOLEANS.get(str(value).strip().lower())
-    if known is None:
-        raise NotTransformed(f"{shown(value)} is neither true nor false")
-    return known
-
-
-_TRANSFORMS: Final[dict[str, Step]] = {
-    "trim": _text_only(str.strip),
-    "upper": _text_only(str.upper),
-    "lower": _text_only(str.lower),
-    "decimal": _decimal,
-    "integer": _integer,
-    "boolean": _boolean,
-}
-
-
-def _lookup(table: Mapping[str, Any]) -> Step:
-    """A value that the table does not name passes as it is: validation decides whether it can stand."""
-
-    def step(value: Any) -> Any:
-        key = ("true" if value else "false") if isinstance(value, bool) else value
-        return table.get(str(key), value) if isinstance(key, str | int) else value
-
-    return step
 
 
 class FieldMapping(BaseModel):
@@ -113,34 +51,15 @@ class FieldMapping(BaseModel):
     @classmethod
     def _are_known(cls, value: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
         for transform in value:
-            _step_of(transform)
+            step_of(transform)
         return value
 
     def steps(self) -> list[tuple[str, Step]]:
         """Every step with its name, in order."""
-        steps = [_step_of(transform) for transform in self.transforms]
+        steps = [step_of(transform) for transform in self.transforms]
         if self.lookup is not None:
-            steps.append(("lookup", _lookup(self.lookup)))
+            steps.append(("lookup", lookup(self.lookup)))
         return steps
-
-
-def _step_of(transform: str | dict[str, Any]) -> tuple[str, Step]:
-    if isinstance(transform, str) and transform in _TRANSFORMS:
-        return transform, _TRANSFORMS[transform]
-    if isinstance(transform, dict) and len(transform) == 1:
-        ((name, argument),) = transform.items()
-        if name == "lookup" and isinstance(argument, dict):
-            return name, _lookup(argument)
-        if name == "default":
-            return name, lambda value: argument if value is None else value
-    known = ", ".join([*_TRANSFORMS, '{"lookup": {...}}', '{"default": ...}'])
-    raise ValueError(f"{shown(transform)} is no transform; there are {known}")
-
-
-def shown(value: object) -> str:
-    """A value as an error message quotes it: short, whatever it is."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def reader(path: str) -> Step:

@@ -28,6 +28,7 @@ from integrations.sync.lease import Lease, LeaseLost, take
 from integrations.sync.plan import make_plan
 from integrations.sync.silence import notice_small_feed
 from integrations.transports.errors import TransportError
+from integrations.transports.request_log import requests_of
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ def execute_run(run_id: int) -> SyncRun:
         return run
     log.info("sync.started", run=run.pk, stream=str(run.stream), dry_run=run.is_dry_run)
     try:
-        with beating(lease):
+        with beating(lease), requests_of(run.pk):
             _travel(run, run.stream, lease)
     except LeaseLost:
         log.warning("sync.lease_lost", run=run.pk)

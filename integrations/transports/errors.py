@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
+
+class ErrorClass(StrEnum):
+    """What a failure means for whoever asked. Connectors map their vendor's answers to these, and to nothing else."""
+
+    RETRY = "retry"  # temporary: the same request may succeed in a while
+    THROTTLE = "throttle"  # too many requests: the system is up, and wants fewer
+    REFRESH_TOKEN = "refresh token"  # noqa: S105 - the token is no longer accepted; a new one may be
+    EXISTS = "exists"  # what was to be made is there already
+    BLOCKED = "blocked"  # the other system's rules forbid it until somebody there has settled something
+    PERMANENT = "permanent"  # this very request will never be accepted
+    CONFIG = "config"  # credentials, rights, address or paths of the connection have to be corrected
+
 
 class TransportError(Exception):
-    """An exchange with another system failed. `advice` says what to do; no secret is ever in either text."""
+    """An exchange with another system failed. `advice` says what to do; no secret is ever in either text.
+
+    `error_class` is what it means; `is_repeatable` whether a pull may ask again at once; `retry_after` the seconds
+    that the other system asked for, where it did; `reached_it` whether anything was tried outside at all.
+    """
 
     advice = "Try again; if it stays, ask whoever runs the other system."
+    error_class: ErrorClass = ErrorClass.CONFIG
+    is_repeatable = False
+    reached_it = True
+    retry_after: float | None = None
 
     def __init__(self, what: str, *, advice: str = "") -> None:
         super().__init__(what)
@@ -15,44 +37,68 @@ class TransportError(Exception):
 
 class Unreachable(TransportError):
     advice = "Check the connection's address, and whether the other system is up."
+    error_class = ErrorClass.RETRY
+    is_repeatable = True
 
 
 class TimedOut(TransportError):
     advice = "The other system is too slow at the moment. Try again later, or ask whoever runs it."
+    error_class = ErrorClass.RETRY
+    is_repeatable = True
+
+
+class NotTrusted(Unreachable):
+    """The other system, or we ourselves, could not be proven by certificate: the same tomorrow as today."""
+
+    advice = "Its certificate is expired, self-signed or for another name: its owner has to renew it."
+    is_repeatable = False
 
 
 class TooLarge(TransportError):
     advice = "Ask for smaller pages (the connection's page size)."
 
 
-class UnexpectedStatus(TransportError):
-    """The other system answered with a status that means failure."""
-
-    def __init__(self, status: int) -> None:
-        self.status = status
-        meaning, advice = _STATUS_IN_WORDS.get(status, ("", ""))
-        if not meaning:
-            meaning = "it failed" if status >= FIRST_SERVER_ERROR else "it did not accept the request"
-        super().__init__(f"the other system answered {status}: {meaning}", advice=advice)
-
-
-FIRST_SERVER_ERROR = 500
-_STATUS_IN_WORDS = {
-    301: ("the address has moved", "Enter the new address in the connection."),
-    302: (
-        "it sends us elsewhere, which is not followed",
-        "Check the address; a login page often hides behind this.",
-    ),
-    307: ("it sends us elsewhere, which is not followed", "Check the connection's address."),
-    308: ("the address has moved", "Enter the new address in the connection."),
-    401: ("it does not accept our credentials", "Enter the connection's credentials again."),
-    403: ("our credentials may not read this", "Ask the other system's owner to grant read access."),
-    404: ("there is nothing at this path", "Check the path of the dataset in the connection."),
-    429: ("we ask too often", "Wait, or ask its owner for a higher limit."),
-}
-
-
 class NotUnderstood(TransportError):
     """The answer came, but is not what the connection says it would be."""
 
     advice = "Compare the connection's settings with what the other system answers (Test shows it)."
+
+
+class BrokenOff(NotUnderstood):
+    """The answer ended before its end, or was never HTTP."""
+
+    error_class = ErrorClass.RETRY
+    is_repeatable = True
+
+
+class NotSent(TransportError):
+    """The request never left: nothing is known of the other system."""
+
+    reached_it = False
+
+
+class NotAdmitted(NotSent):
+    """No attempt may be made at the moment: the circuit breaker is open, or a limit is used up."""
+
+    error_class = ErrorClass.RETRY
+
+
+class Refused(TransportError):
+    """The other system answered, and the answer is a failure.
+
+    `status` is its HTTP status (one of success, where the failure stands in the body), `code` the vendor's own code.
+    """
+
+    def __init__(
+        self, what: str, *, error_class: ErrorClass, status: int, code: str = "", advice: str = ""
+    ) -> None:
+        super().__init__(what, advice=advice)
+        self.error_class, self.status, self.code = error_class, status, code
+
+
+class UnexpectedStatus(Refused):
+    """The other system answered with a status that means failure."""
+
+
+class ErrorInBody(Refused):
+    """The other system answered with a status of success and an error in the body."""

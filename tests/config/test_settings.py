@@ -64,6 +64,13 @@ def test_a_deep_instance_folder_still_has_a_socket_that_can_be_bound(tmp_path: P
         ("CREDENTIAL_KEYS", ["too-short"], "matricula.E001"),
         ("CURRENCY", "dollars", "matricula.E002"),
         ("RUN_LEASE_SECONDS", 0, "matricula.E003"),
+        ("ALLOW_PRIVATE_HOSTS", ["sis.campus.edu"], "matricula.E004"),
+        ("ALLOW_PRIVATE_HOSTS", ["https://sis.campus.edu:443"], "matricula.E004"),
+        ("ALLOW_PRIVATE_HOSTS", ["fd12::1:443"], "matricula.E004"),
+        ("EGRESS_PROXY", "proxy.example.edu:3128", "matricula.E005"),
+        ("EGRESS_PROXY", "https://proxy.example.edu", "matricula.E005"),
+        ("REQUEST_LOG_DAYS", 0, "matricula.E006"),
+        ("RAW_RECORD_DAYS", -1, "matricula.E006"),
     ],
 )
 def test_a_setting_that_would_break_later_is_named_at_the_start(
@@ -71,6 +78,24 @@ def test_a_setting_that_would_break_later_is_named_at_the_start(
 ) -> None:
     setattr(settings, name, value)
     assert [message.id for message in check_settings(None) if isinstance(message, Error)] == [code]
+
+
+def test_hosts_and_a_proxy_that_are_right_pass(settings: Settings) -> None:
+    settings.ALLOW_PRIVATE_HOSTS = ["sis.campus.edu:443", " 10.1.2.3:80", "[fd12::1]:443"]
+    settings.EGRESS_PROXY = "http://proxy.example.edu:3128"
+    assert check_settings(None) == []
+
+
+def test_no_private_host_is_reachable_but_those_of_the_variable_and_of_the_demo(tmp_path: Path) -> None:
+    def allowed(**environment: str) -> str:
+        read = "from django.conf import settings; print(settings.ALLOW_PRIVATE_HOSTS)"
+        return run_manage("shell", "-v0", "-c", read, instance=tmp_path, **environment).stdout.strip()
+
+    assert allowed() == "[]"
+    (tmp_path / "simulator-aid.port").write_text("40123\n")
+    (tmp_path / "simulator-odd.port").write_text("no port")
+    assert allowed() == "['127.0.0.1:40123']"
+    assert allowed(ALLOW_PRIVATE_HOSTS="a.example:1") == "['a.example:1', '127.0.0.1:40123']"
 
 
 def test_a_safe_deployment_passes(settings: Settings) -> None:

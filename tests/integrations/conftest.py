@@ -15,6 +15,8 @@ from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunTrigger
 from integrations.operations import request_run, save_connection
 from integrations.sync.runner import execute_run
+from integrations.transports.http import HttpTransport
+from integrations.transports.line import ConnectionLine
 from registration.models import LedgerEntry, Student, Term
 from tests.integrations.feed import Feed
 from tests.university import make_students, make_terms
@@ -29,6 +31,15 @@ Load = Callable[..., Connection]
 Balance = Callable[[int], int]
 # The entries of a student, oldest first: kind, state, minor units.
 Ledger = Callable[[int], list[tuple[str, str, int]]]
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between two attempts, in seconds, which nobody spends waiting."""
+    pauses: list[float] = []
+    monkeypatch.setattr(HttpTransport, "wait", pauses.append)
+    monkeypatch.setattr(ConnectionLine, "wait", pauses.append)
+    return pauses
 
 
 @pytest.fixture

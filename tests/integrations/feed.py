@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
+from django.test import override_settings
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -66,7 +68,8 @@ BEARER = ("Authorization", f"Bearer {TOKEN}")
 
 @dataclass
 class Feed:
-    """Serves `awards` at /awards, cut into pages that can be asked for in every way: by number, cursor or address.
+    """Serves `awards` at /awards, cut into pages that can be asked for in every way: by number, offset, cursor or
+    address, which stands in the answer and in its Link header.
 
     `raw` is served instead, byte for byte, where it is set; `answer` answers instead of all this. `header` is what
     a request has to carry, where anything.
@@ -102,12 +105,14 @@ class Feed:
             # The first page; whoever asks for another gets none, in the words of any pagination.
             body = self.raw if request.args.get("page", "1") == "1" else b'{"data": []}'
             return Response(body, status=self.status, content_type="application/json")
-        return Response(json.dumps(self.page(request)), status=self.status, content_type="application/json")
+        page = self.page(request)
+        links = {"Link": f'<{page["next"]}>; rel="next"'} if page["next"] else {}
+        return Response(json.dumps(page), status=self.status, headers=links, content_type="application/json")
 
     def page(self, request: Request) -> dict[str, Any]:
         """The page that a request asks for."""
         number = int(request.args.get("page", 1))
-        start = int(request.args.get("cursor", (number - 1) * self.page_size))
+        start = int(request.args.get("cursor") or request.args.get("offset") or (number - 1) * self.page_size)
         end = start + self.page_size
         has_more = end < len(self.awards)
         return {
@@ -144,6 +149,13 @@ class Feed:
 
 
 @contextmanager
+def may_reach(*hosts: str) -> Iterator[None]:
+    """Let connections reach these on this machine, as an operator would: host:port."""
+    with override_settings(ALLOW_PRIVATE_HOSTS=[*settings.ALLOW_PRIVATE_HOSTS, *hosts]):
+        yield
+
+
+@contextmanager
 def wire(answer: Callable[[socket.socket, threading.Event], None]) -> Iterator[str]:
     """Listen on a port, yield its address, and let `answer` do with each request's socket what no HTTP library does.
 
@@ -168,7 +180,9 @@ def wire(answer: Callable[[socket.socket, threading.Event], None]) -> Iterator[s
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        port = listener.getsockname()[1]
+        with may_reach(f"127.0.0.1:{port}"):
+            yield f"http://127.0.0.1:{port}"
     finally:
         is_over.set()
         listener.shutdown(socket.SHUT_RDWR)

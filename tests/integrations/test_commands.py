@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+from django.conf import settings as django_settings
 from django.core.mail import EmailMessage
 from django.core.management import call_command, load_command_class
 from django.db import connection as database
@@ -31,7 +33,7 @@ from registration.models import BillingAccount, LedgerEntry, Student, Term
 from registration.models.billing import EntryKind
 from registration.operations import Line, post, void
 from tests.integrations.conftest import Load, Sync
-from tests.integrations.feed import UNGUARDED, Feed, award, fund
+from tests.integrations.feed import UNGUARDED, Feed, award, fund, may_reach
 from tests.refusals import execute, refusals_in_migrations
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -618,7 +620,11 @@ def environment() -> dict[str, str]:
     if database.vendor == "postgresql":
         at = f"{settings['USER']}:{settings['PASSWORD']}@{settings['HOST']}:{settings['PORT']}"
         url = f"postgres://{at}/{settings['NAME']}"
-    return {**os.environ, "DATABASE_URL": url}
+    return {
+        **os.environ,
+        "DATABASE_URL": url,
+        "ALLOW_PRIVATE_HOSTS": ",".join(django_settings.ALLOW_PRIVATE_HOSTS),
+    }
 
 
 def process(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -643,7 +649,7 @@ def test_a_sync_in_a_process_of_its_own_prints_one_json_value_and_logs_to_stderr
     assert json.loads(done.stdout)["created"] == 1
     assert "sync.started" in done.stderr
     assert LedgerEntry.objects.get().amount_minor == 10_000
-    feed.status, feed.raw = 500, b""
+    feed.status, feed.raw = 404, b""
     done = process("sync", "financial-aid", "--json")
     assert (done.returncode, json.loads(done.stdout)["status"]) == (1, "failed")
     assert "Traceback" not in done.stderr
@@ -664,7 +670,8 @@ def simulator(*arguments: str) -> Iterator[str]:
     try:
         word, address = child.stdout.readline().split()
         assert word == "ready"
-        yield address
+        with may_reach(urlsplit(address).netloc):
+            yield address
     finally:
         child.send_signal(signal.SIGTERM)
         out, err = child.communicate(timeout=30)

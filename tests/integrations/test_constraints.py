@@ -14,8 +14,13 @@ from django.db import IntegrityError, models, transaction
 
 from integrations.models import (
     Alert,
+    Allowance,
+    Breaker,
     Change,
     Connection,
+    ConnectionToken,
+    LoggedRequest,
+    Passage,
     RejectedRecord,
     RunLease,
     RunPage,
@@ -51,6 +56,13 @@ def boundary(db: None) -> None:
         stream=stream, run=over, incident="sync:aid", title="Aid: failed", text="Why", last_seen_at=NOW
     )
 
+    Breaker.objects.create(
+        connection=Connection.objects.create(
+            slug="c", name="C", connector="rest", base_url="https://c.example"
+        )
+    )
+    Allowance.objects.create(key="connection:1")
+
 
 def stream() -> Stream:
     return Stream.objects.get()
@@ -63,7 +75,15 @@ def over() -> SyncRun:
 # Of each model, a row that nothing is wrong with and that is not there yet.
 RIGHT: dict[type[models.Model], Values] = {
     Connection: lambda: {"slug": "b", "name": "B", "connector": "rest", "base_url": "https://b.example"},
-    Stream: lambda: {"connection": Connection.objects.get(), "dataset": "housing"},
+    ConnectionToken: lambda: {
+        "connection": Connection.objects.create(
+            slug=f"c{Connection.objects.count()}", name="C", connector="rest", base_url="https://c.example"
+        ),
+        "fetched_at": NOW,
+        "renew_at": NOW + datetime.timedelta(minutes=59),
+        "expires_at": NOW + datetime.timedelta(hours=1),
+    },
+    Stream: lambda: {"connection": Connection.objects.get(slug="aid"), "dataset": "housing"},
     SyncRun: lambda: {
         "stream": stream(),
         "status": "applied",
@@ -100,6 +120,21 @@ RIGHT: dict[type[models.Model], Values] = {
     },
     RunPage: lambda: {"run": over(), "number": 2, "digest": PRINT, "records": 0},
     RejectedRecord: lambda: {"run": over(), "rule": "missing", "reason": "Why", "raw": b"{}", "raw_bytes": 2},
+    Breaker: lambda: {"connection": Connection.objects.get(slug="aid")},
+    LoggedRequest: lambda: {
+        "connection": Connection.objects.get(slug="aid"),
+        "purpose": "pull",
+        "sent_at": NOW,
+        "method": "GET",
+        "url": "https://a.example/",
+        "attempt": 1,
+        "status": 200,
+        "milliseconds": 5,
+        "bytes_sent": 0,
+        "bytes_received": 2,
+    },
+    Allowance: lambda: {"key": "host:a.example"},
+    Passage: lambda: {"allowance": Allowance.objects.get(key="connection:1"), "sent_at": NOW, "ends_at": NOW},
     Alert: lambda: {
         "stream": stream(),
         "run": over(),
@@ -115,6 +150,16 @@ CASES = [
     Case("connection_conflicts_known", Connection, {"conflicts": "whoever"}),
     Case("connection_interval_not_over_a_year", Connection, {"every_minutes": 525_601}),
     *(Case("connection_interval_not_under_5_minutes", Connection, {"every_minutes": n}) for n in (0, 1, 4)),
+    *(
+        Case("connection_token_renewed_before_it_expires", ConnectionToken, wrong)
+        for wrong in (
+            {"renew_at": NOW - datetime.timedelta(seconds=1)},
+            {"expires_at": NOW + datetime.timedelta(minutes=58)},
+            {"renew_at": None},
+            {"expires_at": None},
+            {"fetched_at": None},
+        )
+    ),
     Case("stream_once_a_connection", Stream, {"dataset": "aid_awards"}),
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "queued", "finished_at": None}),
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "running", "finished_at": None}),
@@ -161,15 +206,38 @@ CASES = [
     Case("alert_one_open_an_incident", Alert, {"incident": "sync:aid"}),
     Case("alert_says_what", Alert, {"title": ""}),
     Case("alert_says_what", Alert, {"text": ""}),
+    Case("alert_is_about_a_stream_or_a_connection", Alert, {"stream": None}),
+    Case("alert_is_about_a_stream_or_a_connection", Alert, {"connection": lambda: stream().connection}),
+    Case("breaker_state_known", Breaker, {"state": "ajar", "opened_at": NOW}),
+    Case("breaker_hold_known", Breaker, {"hold": "tight"}),
+    Case("breaker_not_closed_says_since", Breaker, {"state": "open"}),
+    Case("breaker_half_open_has_one_probe", Breaker, {"state": "half_open", "opened_at": NOW}),
+    Case(
+        "breaker_half_open_has_one_probe",
+        Breaker,
+        {"state": "half_open", "opened_at": NOW, "probe": "a"},
+    ),
+    Case("breaker_half_open_has_one_probe", Breaker, {"probe": "a", "probe_ends_at": NOW}),
+    Case("logged_request_error_class_known", LoggedRequest, {"error_class": "bad luck", "error": "Why"}),
+    Case("logged_request_purpose_known", LoggedRequest, {"purpose": "fun"}),
+    Case("logged_request_failure_says_why", LoggedRequest, {"error_class": "retry"}),
+    Case("logged_request_failure_says_why", LoggedRequest, {"error": "Why"}),
+    Case("logged_request_failure_says_why", LoggedRequest, {"body": "What"}),
+    Case("allowance_named", Allowance, {"key": ""}),
+    Case("passage_ends_after_it_began", Passage, {"ends_at": NOW - datetime.timedelta(seconds=1)}),
 ]
 
 # Rows that look odd and are right.
 RIGHT_TOO: list[tuple[type[models.Model], dict[str, Any]]] = [
     (Connection, {"every_minutes": 5}),
     (Connection, {"every_minutes": None}),
+    (ConnectionToken, {"fetched_at": None, "renew_at": None, "expires_at": None}),
     (SyncLink, {"live": False, "object_id": None}),
     (SyncLink, {"live": True, "object_id": None}),
     (Alert, {"incident": "sync:aid", "resolved_at": NOW}),
+    (Breaker, {"state": "open", "hold": "closed", "opened_at": NOW}),
+    (Breaker, {"state": "half_open", "opened_at": NOW, "probe": "a", "probe_ends_at": NOW}),
+    (LoggedRequest, {"status": None, "error_class": "refresh token", "error": "Why", "body": "What"}),
     # Only what was applied has to add up.
     (SyncRun, {"status": "failed", "reason": "Why", "read": 99}),
     (SyncRun, {"status": "cancelled", "live_after": 99}),

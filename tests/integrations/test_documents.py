@@ -331,7 +331,6 @@ BAD: list[tuple[str, Any]] = [
     ("datasets.aid_awards", None),
     ("datasets.aid_awards", 7),
     ("aid.path", 5),
-    ("aid.params", {"year": None}),
     ("aid.params", {"year": [1]}),
     ("aid.params", {"year": True}),
     ("aid.params", "year=2026"),

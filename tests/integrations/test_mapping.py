@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -115,6 +116,186 @@ def test_a_transform_refuses_what_it_cannot_do_in_words(transform: str, value: o
     assert caught.value.rejection.field == "field"
 
 
+@pytest.mark.parametrize(
+    ("transform", "value", "result"),
+    [
+        ({"date": "%m/%d/%Y"}, "09/01/2026", "2026-09-01"),
+        ({"date": "%m/%d/%Y"}, " 9/1/2026 ", "2026-09-01"),
+        ({"date": "%Y%m%d"}, 20260901, "2026-09-01"),
+        ({"date": ["%d.%m.%Y", "%Y-%m-%d"]}, "2026-09-01", "2026-09-01"),
+        ({"date": "%d %B %Y"}, "1 september 2026", "2026-09-01"),
+        ({"date": "%Y-%m-%dT%H:%M:%S%z"}, "2026-09-01T23:30:00-05:00", "2026-09-01"),
+        ({"date": "%Y-%j"}, "2026-244", "2026-09-01"),
+        ({"date": "epoch"}, 1788220800, "2026-09-01"),
+        ({"date": "epoch"}, "1788220800", "2026-09-01"),
+        ({"date": "epoch"}, 1788220799.5, "2026-08-31"),
+        ({"date": "epoch"}, -1, "1969-12-31"),
+        ({"date": "epoch_ms"}, 1788220800000, "2026-09-01"),
+        ({"date": ["%m/%d/%Y", "epoch_ms"]}, 1788220800000, "2026-09-01"),
+        ({"join": " "}, ["Ada", None, "Lovelace"], "Ada Lovelace"),
+        ({"join": "-"}, ["A", 7], "A-7"),
+        ({"join": ""}, ["a", "b"], "ab"),
+        ({"split": {"separator": "-", "index": 0}}, "2026-FA", "2026"),
+        ({"split": {"separator": "-", "index": -1}}, "2026-FA", "FA"),
+        ({"split": {"separator": ", ", "index": 1}}, "Lovelace, Ada", "Ada"),
+        ({"split": {"separator": "0", "index": 1}}, 107, "7"),
+        ({"truncate": 3}, "grant", "gra"),
+        ({"truncate": 9}, "grant", "grant"),
+    ],
+)
+def test_each_transform_with_an_argument_makes_of_a_value_what_it_says(
+    transform: object, value: object, result: str
+) -> None:
+    assert through(transform, value) == result
+
+
+@pytest.mark.parametrize(
+    ("transform", "value"),
+    [
+        ({"split": {"separator": "-", "index": 2}}, "2026-FA"),
+        ({"split": {"separator": "-", "index": -3}}, "2026-FA"),
+        ({"join": " "}, []),
+        ({"join": " "}, [None, None]),
+    ],
+)
+def test_a_part_that_is_not_there_is_nothing_and_a_default_stands_in(
+    transform: object, value: object
+) -> None:
+    assert through(transform, value) is None
+    assert mapped({"path": "value", "transforms": [transform, "upper"], "default": "X"}, value) == "X"
+
+
+def test_several_paths_are_joined_by_a_list_of_them() -> None:
+    mapping = CompiledMapping({"name": {"path": "[first, middle, last]", "transforms": [{"join": " "}]}})
+    assert mapping.apply({"first": "Ada", "last": "King"}) == {"name": "Ada King"}
+
+
+@pytest.mark.parametrize(
+    ("transform", "value"),
+    [
+        ({"date": "%m/%d/%Y"}, "13/01/2026"),
+        ({"date": "%m/%d/%Y"}, "02/29/2026"),
+        ({"date": "%m/%d/%Y"}, ""),
+        ({"date": "%m/%d/%Y"}, "09/01/2026 10:00"),
+        ({"date": "%m/%d/%Y"}, True),
+        ({"date": "%m/%d/%Y"}, ["09/01/2026"]),
+        ({"date": "%Y-%m-%d"}, "\u0662026-09-01"),
+        ({"date": "%Y%m%d"}, "2026111"),  # the first of November, or the eleventh of January
+        ({"date": "epoch"}, 10**15),
+        ({"date": "epoch"}, float("nan")),
+        ({"date": "epoch"}, "soon"),
+        ({"date": "epoch"}, "9" * 400),
+        ({"join": " "}, "text"),
+        ({"join": " "}, [["a"]]),
+        ({"join": " "}, [True]),
+        ({"join": " "}, [1.5]),
+        ({"split": {"separator": "-", "index": 0}}, ["a-b"]),
+        ({"split": {"separator": "-", "index": 0}}, True),
+    ],
+)
+def test_a_transform_with_an_argument_refuses_what_it_cannot_do_in_words(
+    transform: object, value: object
+) -> None:
+    with pytest.raises(Unmapped, match=r"^field: .") as caught:
+        through(transform, value)
+    assert len(str(caught.value)) < 200
+    assert caught.value.rejection.rule == "not_transformed"
+
+
+@pytest.mark.parametrize(
+    ("transform", "words"),
+    [
+        ("date", "date takes a format"),
+        ({"date": None}, "date takes a format"),
+        ({"date": []}, "date takes a format"),
+        ({"date": [5]}, "date takes a format"),
+        ({"date": ""}, "is no format that says year, month and day"),
+        ({"date": "%Y-%m"}, "is no format that says year, month and day"),
+        ({"date": "%d.%m."}, "is no format that says year, month and day"),
+        ({"date": "YYYY-MM-DD"}, "is no format that says year, month and day"),
+        ({"date": "%Y-%m-%d %Q"}, "is no format that says year, month and day"),
+        ({"date": "%Y-%m-%d %"}, "is no format that says year, month and day"),
+        ({"date": ["%m/%d/%Y", "%d/%m/%Y"]}, "as different days"),
+        ({"date": ["epoch", "epoch_ms"]}, "as different days"),
+        ({"date": ["epoch", "%Y%m%d"]}, "as different days"),
+        ("join", "join takes the text"),
+        ({"join": None}, "join takes the text"),
+        ({"join": ["-"]}, "join takes the text"),
+        ("split", "split takes a separator"),
+        ({"split": "-"}, "split takes a separator"),
+        ({"split": {"separator": "-"}}, "split takes a separator"),
+        ({"split": {"separator": "", "index": 0}}, "split takes a separator"),
+        ({"split": {"separator": "-", "index": "0"}}, "split takes a separator"),
+        ({"split": {"separator": "-", "index": True}}, "split takes a separator"),
+        ({"split": {"separator": "-", "index": 0, "count": 1}}, "split takes a separator"),
+        ("truncate", "truncate takes a number"),
+        ({"truncate": 0}, "truncate takes a number"),
+        ({"truncate": -1}, "truncate takes a number"),
+        ({"truncate": "40"}, "truncate takes a number"),
+        ({"truncate": True}, "truncate takes a number"),
+        ({"truncate": 1.5}, "truncate takes a number"),
+        ({"lookup": []}, "lookup takes a table"),
+        ("lookup", "lookup takes a table"),
+    ],
+)
+def test_a_transform_that_is_declared_wrongly_is_refused_with_what_it_takes(
+    transform: object, words: str
+) -> None:
+    with pytest.raises(ValidationError, match=words):
+        CompiledMapping({"field": {"path": "value", "transforms": [transform]}})
+
+
+DATE_FORMATS = [
+    "%Y-%m-%d",
+    "%m/%d/%Y",
+    "%d.%m.%Y",
+    "%Y%m%d",
+    "%d %b %Y",
+    "%B %d, %Y",
+    "%Y-%j",
+    "epoch",
+    "epoch_ms",
+]
+
+
+@given(st.dates(datetime.date(1970, 1, 1)), st.sampled_from(DATE_FORMATS))
+def test_a_day_is_read_back_from_however_it_was_written(day: datetime.date, written: str) -> None:
+    midnight = datetime.datetime.combine(day, datetime.time(), datetime.UTC)
+    seconds = int(midnight.timestamp())
+    text = {"epoch": str(seconds), "epoch_ms": str(seconds * 1000)}.get(written) or day.strftime(written)
+    assert through({"date": written}, text) == day.isoformat()
+
+
+@given(
+    st.lists(st.sampled_from(DATE_FORMATS), min_size=2, max_size=3, unique=True),
+    st.dates(datetime.date(1970, 1, 1)),
+)
+def test_two_formats_that_may_stand_together_never_read_a_written_day_as_another_one(
+    formats: list[str], day: datetime.date
+) -> None:
+    try:
+        mapping = CompiledMapping({"field": {"path": "value", "transforms": [{"date": formats}]}})
+    except ValidationError:
+        return
+    for written in formats:
+        if not written.startswith("epoch"):
+            assert mapping.apply({"value": day.strftime(written)}) == {"field": day.isoformat()}
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="|")), min_size=1))
+def test_what_was_joined_splits_into_the_same_parts(parts: list[str]) -> None:
+    joined = through({"join": "|"}, parts)
+    for index, part in enumerate(parts):
+        assert through({"split": {"separator": "|", "index": index}}, joined) == part
+
+
+@given(st.text(), st.integers(1, 50))
+def test_truncate_keeps_the_beginning_and_never_more_than_its_length(text: str, length: int) -> None:
+    made = through({"truncate": length}, text)
+    assert text.startswith(made)
+    assert len(made) == min(len(text), length)
+
+
 @given(st.integers(-(10**18) + 1, 10**18 - 1))
 def test_integer_is_the_same_however_it_is_written(number: int) -> None:
     for form in (number, str(number), f"  {number}.00 "):
@@ -134,7 +315,21 @@ def test_trim_upper_and_lower_are_pythons(text: str) -> None:
 
 
 @given(
-    st.sampled_from(["trim", "upper", "lower", "decimal", "integer", "boolean", {"lookup": {"a": "b"}}]),
+    st.sampled_from(
+        [
+            *(
+                "trim",
+                "upper",
+                "lower",
+                "decimal",
+                "integer",
+                "boolean",
+                {"lookup": {"a": "b"}},
+                {"truncate": 2},
+            ),
+            *({"date": ["%Y-%m-%d", "epoch"]}, {"join": "-"}, {"split": {"separator": "-", "index": 1}}),
+        ]
+    ),
     json_values,
 )
 def test_a_transform_never_breaks_whatever_comes(transform: str | dict[str, Any], value: object) -> None:
@@ -191,7 +386,7 @@ def test_lookups_to_nothing_and_small_defaults_survive_the_document(feed: Feed, 
 
 @pytest.mark.parametrize(
     "transform",
-    ["round", "", "Trim", 5, None, [], {}, {"lookup": []}, {"lookup": {}, "default": 1}, {"round": 2}],
+    ["round", "", "Trim", 5, None, [], {}, {"lookup": {}, "default": 1}, {"round": 2}],
 )
 def test_an_unknown_transform_is_refused_with_the_list_of_those_there_are(transform: object) -> None:
     with pytest.raises(ValidationError) as caught:

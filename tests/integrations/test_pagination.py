@@ -7,11 +7,15 @@ from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from integrations.connectors.loops import Trail
 from integrations.models import Connection, RunPage, SyncRun
 from integrations.sync.verification import verify_ledger
+from integrations.transports.errors import NotUnderstood
 from registration.models import LedgerEntry
 from tests.integrations.conftest import Load, Sync
 from tests.integrations.feed import Feed, award
@@ -21,10 +25,15 @@ PAGINATIONS: dict[str, dict[str, Any]] = {
     "page": {"type": "page", "page_param": "page"},
     "page with total": {"type": "page", "page_param": "page", "total": "total"},
     "page with size": {"type": "page", "page_param": "page", "size_param": "limit", "size": 3},
+    "offset": {"type": "offset", "offset_param": "offset"},
+    "offset with total": {"type": "offset", "total": "total"},
+    "offset with size": {"type": "offset", "size_param": "limit", "size": 3},
     "cursor": {"type": "cursor", "cursor_param": "cursor", "cursor": "cursor"},
     "cursor with total": {"type": "cursor", "cursor": "cursor", "total": "total"},
     "next_url": {"type": "next_url", "next": "next"},
     "next_url with total": {"type": "next_url", "next": "next", "total": "total"},
+    "link_header": {"type": "link_header"},
+    "link_header with total": {"type": "link_header", "total": "total"},
 }
 
 
@@ -39,7 +48,13 @@ def paginate(load: Load, feed: Feed) -> Any:
 def respond(feed: Feed, *pages: dict[str, Any]) -> None:
     """Serve these pages in turn, whatever is asked for; then empty ones."""
     remaining = iter(pages)
-    feed.answer = lambda _: Response(json.dumps(next(remaining, {"data": [], "total": 0})))
+
+    def answer(request: Request) -> Response:
+        page = next(remaining, {"data": [], "total": 0})
+        links = {"Link": f"<{page['next']}>; rel=next"} if isinstance(page.get("next"), str) else {}
+        return Response(json.dumps(page), headers=links)
+
+    feed.answer = answer
 
 
 def assert_failed(run: SyncRun, *words: str) -> None:
@@ -91,6 +106,31 @@ def test_page_parameters_are_sent_as_declared(feed: Feed, paginate: Any, sync: S
     assert sync().created == 2
     assert [request.args["p"] for request in feed.requests] == ["0", "1", "2"]
     assert {request.args["limit"] for request in feed.requests} == {"7"}
+
+
+def test_the_next_offset_is_what_has_come_so_far(feed: Feed, paginate: Any, sync: Sync) -> None:
+    paginate({"type": "offset", "offset_param": "from", "size_param": "count", "size": 50})
+    # A server that caps the size at two, though fifty were asked for.
+    feed.answer = lambda request: Response(
+        json.dumps(
+            {"data": [award(n + 1) for n in range(int(request.args["from"]), 5)][:2]},
+        )
+    )
+    assert sync().created == 5
+    assert [request.args["from"] for request in feed.requests] == ["0", "2", "4", "5"]
+    assert {request.args["count"] for request in feed.requests} == {"50"}
+
+
+def test_an_absence_by_offsets_needs_a_second_look_as_by_page_numbers(
+    feed: Feed, paginate: Any, sync: Sync
+) -> None:
+    paginate(PAGINATIONS["offset with total"])
+    feed.awards, feed.page_size = [award(1), award(2), award(3)], 2
+    sync()
+    feed.awards = feed.awards[:2]
+    asked = len(feed.requests)
+    assert sync().absent == 1
+    assert len(feed.requests) == asked + 2  # the feed's one page, and once more
 
 
 def test_the_first_cursor_is_none_and_a_number_is_a_cursor_too(feed: Feed, paginate: Any, sync: Sync) -> None:
@@ -185,7 +225,7 @@ def test_a_server_that_ignores_the_page_number_is_seen_through_though_it_dates_i
 
 
 @pytest.mark.parametrize("loop", [["a", "a"], ["a", "b", "a"], ["a", "b", "c", "b"]])
-@pytest.mark.parametrize("kind", ["cursor", "next_url"])
+@pytest.mark.parametrize("kind", ["cursor", "next_url", "link_header"])
 def test_pages_that_lead_back_fail_the_run(
     feed: Feed, paginate: Any, sync: Sync, loop: list[str], kind: str
 ) -> None:
@@ -206,6 +246,67 @@ def test_a_cursor_that_is_none_fails_the_run(feed: Feed, paginate: Any, sync: Sy
     paginate(PAGINATIONS["cursor"])
     respond(feed, {"data": [award(1)], "cursor": cursor})
     assert_failed(sync(), "cursor")
+
+
+@pytest.mark.parametrize("kind", ["page", "offset"])
+def test_two_pages_that_alternate_for_ever_are_noticed_at_the_third(
+    feed: Feed, paginate: Any, sync: Sync, kind: str
+) -> None:
+    paginate({"type": kind})
+    turns = count()
+
+    def answer(request: Request) -> Response:
+        turn = next(turns)
+        return Response(json.dumps({"data": [award(1 + turn % 2)], "answered_at": turn}))
+
+    feed.answer = answer
+    assert_failed(sync(), "page 3 is the same as page 1", "paging")
+    assert len(feed.requests) == 3
+
+
+def test_an_offset_feed_that_returns_its_first_page_for_ever_fails_the_run(
+    feed: Feed, paginate: Any, sync: Sync
+) -> None:
+    paginate(PAGINATIONS["offset"])
+    feed.answer = lambda _: Response(json.dumps({"data": [award(1), award(2)]}))
+    assert_failed(sync(), "page 2 is the same as the page before it")
+    assert len(feed.requests) == 2
+
+
+@pytest.mark.parametrize("kind", ["cursor", "next_url", "link_header"])
+def test_a_page_that_comes_again_under_new_cursors_fails_the_run(
+    feed: Feed, paginate: Any, sync: Sync, kind: str
+) -> None:
+    paginate(PAGINATIONS[kind])
+    turns = count(1)
+
+    def answer(request: Request) -> Response:
+        address = f"?cursor={next(turns)}"
+        page = {"data": [award(1), award(2)], "cursor": address, "next": address}
+        return Response(json.dumps(page), headers={"Link": f'<{address}>; rel="next"'})
+
+    feed.answer = answer
+    assert_failed(sync(), "page 2 is the same as the page before it")
+    assert len(feed.requests) == 2
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
+def test_a_loop_is_noticed_at_the_first_page_that_comes_again(pages: list[int]) -> None:
+    trail, seen = Trail(), set[int]()
+    for number, page in enumerate(pages, start=1):
+        if page in seen:
+            with pytest.raises(NotUnderstood, match=f"page {number} is the same as"):
+                trail.follow(number, [{"id": page}], str(number))
+            return
+        trail.follow(number, [{"id": page}], str(number))
+        seen.add(page)
+
+
+def test_a_page_is_told_from_another_one_by_where_its_records_end() -> None:
+    trail = Trail()
+    trail.follow(1, [1, 23], "")
+    trail.follow(2, [12, 3], "")
+    trail.follow(3, [123], "")
 
 
 # --- next addresses ---------------------------------------------------------------------------------------
@@ -291,6 +392,89 @@ def test_the_next_address_keeps_what_it_says_byte_for_byte(feed: Feed, paginate:
     )
     assert sync().created == 2
     assert feed.requests[-1].args.to_dict() == {"signature": "a+b==", "flag": "", "q": "a b", "at": "1"}
+
+
+# --- Link headers -----------------------------------------------------------------------------------------
+
+
+def linked(feed: Feed, *headers: str) -> None:
+    """Serve one record a page, each with the next of these Link headers; after the last of them, none."""
+    remaining, numbers = iter(headers), count(1)
+
+    def answer(request: Request) -> Response:
+        header = next(remaining, "")
+        return Response(
+            json.dumps({"data": [award(next(numbers))]}), headers={"Link": header} if header else {}
+        )
+
+    feed.answer = answer
+
+
+def test_the_link_of_relation_next_is_followed_among_others(feed: Feed, paginate: Any, sync: Sync) -> None:
+    paginate(PAGINATIONS["link_header"])
+    linked(
+        feed,
+        '</awards?at=0>; rel="first", </awards?at=1,5;x>; title="one, or; \\"two\\""; rel="last Next"',
+        '<?at=2>; REL=next; type="text/plain", <?at=3>; rel=prev',
+        '</awards?at=0>; rel=first, </other>; rel=next; anchor="/elsewhere"',
+    )
+    run = sync()
+    assert (run.status, run.created) == ("applied", 3), run.reason
+    assert [request.args.get("at") for request in feed.requests] == [None, "1,5;x", "2"]
+
+
+def test_several_link_headers_are_one_list(feed: Feed, paginate: Any, sync: Sync) -> None:
+    paginate(PAGINATIONS["link_header"])
+    pages = count(1)
+
+    def answer(request: Request) -> Response:
+        number = next(pages)
+        response = Response(json.dumps({"data": [award(number)]}))
+        response.headers.add("Link", "</awards?p=0>; rel=first")
+        if number == 1:
+            response.headers.add("Link", "</awards?p=2>; rel=next")
+        return response
+
+    feed.answer = answer
+    assert sync().created == 2
+
+
+def test_a_relative_target_is_relative_to_the_page_that_names_it(
+    feed: Feed, paginate: Any, sync: Sync
+) -> None:
+    paginate(PAGINATIONS["link_header"])
+    feed.server.expect_request("/awards/more/2").respond_with_json(
+        {"data": [award(2)]}, headers={"Link": "<3#top>; rel=next"}
+    )
+    feed.server.expect_request("/awards/more/3").respond_with_json({"data": [award(3)]})
+    linked(feed, "<awards/more/2>; rel=next")
+    run = sync()
+    assert (run.status, run.created) == ("applied", 3), run.reason
+
+
+def test_a_link_to_another_origin_is_refused_and_sees_no_credential(
+    feed: Feed, paginate: Any, sync: Sync
+) -> None:
+    paginate(PAGINATIONS["link_header"])
+    with HTTPServer(host="127.0.0.1") as other:
+        linked(feed, f'<{other.url_for("/awards")}>; rel="next"')
+        assert_failed(sync(), "the next page lies at another address", "credentials are never sent elsewhere")
+        assert other.log == []
+
+
+@pytest.mark.parametrize(
+    "header", ['<?a>; rel="next', "?a; rel=next", "<?a>; rel=next extra", "<?a b>; rel=next"]
+)
+def test_a_link_header_that_is_none_fails_the_run(feed: Feed, paginate: Any, sync: Sync, header: str) -> None:
+    paginate(PAGINATIONS["link_header"])
+    linked(feed, header)
+    assert_failed(sync(), "Link header cannot be read")
+
+
+def test_a_feed_with_two_next_pages_fails_the_run(feed: Feed, paginate: Any, sync: Sync) -> None:
+    paginate(PAGINATIONS["link_header"])
+    linked(feed, "<?a>; rel=next, <?b>; rel=next")
+    assert_failed(sync(), "names several next pages")
 
 
 # --- what a page holds ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Connection documents: `manage.py connections load FILE [--json]`."""
+"""Connection documents: `manage.py connections load FILE [--json]` and `manage.py connections export [SLUG] [--json]`."""
 
 from __future__ import annotations
 
@@ -10,26 +10,48 @@ from typing import Any
 import orjson
 from django.db import transaction
 
-from integrations.documents import DocumentRefused
+from integrations.documents import DocumentRefused, document_of
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
+from integrations.models import Connection
+from integrations.models.sealed import SealBroken
 from integrations.operations import save_connection
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 
 
 class Command(OutcomeCommand):
-    help = "Create or replace connections from their documents."
+    help = "Create or replace connections from their documents, or print them without secrets."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         load = actions.add_parser("load", help="create or replace the connections in a JSON file")
         load.add_argument("file", help="a document or a list of documents; - reads standard input")
-        # Without a default of its own, which would overrule a --json that stands before `load`.
-        load.add_argument(
-            "--json", action="store_true", default=SUPPRESS, help="print one JSON value instead of text"
-        )
+        export = actions.add_parser("export", help="print the document of one connection, or of all of them")
+        export.add_argument("slug", nargs="?", help="the connection's slug; all of them otherwise")
+        for action in (load, export):
+            # Without a default of its own, which would overrule a --json that stands before the action.
+            action.add_argument(
+                "--json", action="store_true", default=SUPPRESS, help="print one JSON value instead of text"
+            )
 
     def outcome(self, **options: Any) -> Outcome:
+        return self._load(**options) if options["action"] == "load" else self._export(options["slug"])
+
+    def _export(self, slug: str | None) -> Outcome:
+        """A document is JSON, with or without --json: what `load` reads."""
+        present = Connection.objects.present().order_by("slug")
+        chosen = present.filter(slug=slug) if slug else present
+        if slug and not chosen:
+            known = ", ".join(present.values_list("slug", flat=True)) or "none yet"
+            raise Refusal(f"There is no connection {slug!r}. There are: {known}.")
+        try:
+            documents = [document_of(connection) for connection in chosen]
+        except SealBroken as error:
+            raise Refusal(str(error)) from None
+        data: Any = documents[0] if slug else documents
+        return Outcome(data, [orjson.dumps(data, option=orjson.OPT_INDENT_2).decode()])
+
+    def _load(self, **options: Any) -> Outcome:
         content = _read(options["file"])
         documents = content if isinstance(content, list) else [content]
         with transaction.atomic():  # all of the file, or nothing

@@ -1,0 +1,56 @@
+"""What is kept for a set time only: the request log, and rejected records as they came."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from integrations.models import LoggedRequest, RejectedRecord
+
+log = structlog.get_logger(__name__)
+# A statement takes so many rows, so that nobody waits long for it.
+ROWS_A_STATEMENT: Final = 5_000
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What was let go: requests that were deleted, rejected records that lost their raw bytes and kept their reason."""
+
+    requests: int
+    raw_records: int
+
+
+def prune() -> Pruned:
+    """Let go of what is older than REQUEST_LOG_DAYS and RAW_RECORD_DAYS. It can be broken off at any moment."""
+    now = timezone.now()
+    old_requests = LoggedRequest.objects.filter(sent_at__lt=now - _days(settings.REQUEST_LOG_DAYS))
+    old_records = RejectedRecord.objects.filter(
+        run__requested_at__lt=now - _days(settings.RAW_RECORD_DAYS)
+    ).exclude(raw=b"")
+    pruned = Pruned(_delete(old_requests), _empty(old_records))
+    log.info("retention.pruned", requests=pruned.requests, raw_records=pruned.raw_records)
+    return pruned
+
+
+def _days(days: int) -> datetime.timedelta:
+    return datetime.timedelta(days=days)
+
+
+def _delete(rows: models.QuerySet[LoggedRequest]) -> int:
+    deleted = 0
+    while chosen := list(rows.order_by("sent_at").values_list("pk", flat=True)[:ROWS_A_STATEMENT]):
+        deleted += LoggedRequest.objects.filter(pk__in=chosen).delete()[0]
+    return deleted
+
+
+def _empty(rows: models.QuerySet[RejectedRecord]) -> int:
+    emptied = 0
+    while chosen := list(rows.order_by("pk").values_list("pk", flat=True)[:ROWS_A_STATEMENT]):
+        emptied += RejectedRecord.objects.filter(pk__in=chosen).update(raw=b"")
+    return emptied
