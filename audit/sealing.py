@@ -24,6 +24,9 @@ WRITTEN: Final = {"postgresql": 5000, "sqlite": 250}
 # A look within seconds goes over so many of the newest ids; the whole trail is looked over hourly. An event whose
 # transaction stayed open while so many others were written is found then.
 RECENT: Final = 100_000
+# The anti-join. A subquery for each event is one look into an index, however many there are and whatever the planner
+# knows of them; as NOT EXISTS, PostgreSQL joins the whole of both tables for every part of a large backlog.
+NO_SEAL: Final = f"(SELECT seal.position FROM {_SEAL} AS seal WHERE seal.event_id = event.id) IS NULL"
 # A number of ours in PostgreSQL's space of advisory locks.
 SEALER_LOCK: Final = 0x6D61_7472_6963
 
@@ -55,12 +58,9 @@ def unsealed_ids(limit: int) -> list[int]:
     """The first ids, ascending, of events that have no seal yet, at most `limit`."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT event.id FROM {_EVENT} AS event WHERE {_NO_SEAL} ORDER BY event.id LIMIT %s", [limit]
+            f"SELECT event.id FROM {_EVENT} AS event WHERE {NO_SEAL} ORDER BY event.id LIMIT %s", [limit]
         )
         return [pk for (pk,) in cursor.fetchall()]
-
-
-_NO_SEAL: Final = f"NOT EXISTS (SELECT 1 FROM {_SEAL} AS seal WHERE seal.event_id = event.id)"
 
 
 def _start_of_recent() -> int:
@@ -72,7 +72,7 @@ def _start_of_recent() -> int:
 def _unsealed(after: int) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {event_columns('event')} FROM {_EVENT} AS event WHERE event.id > %s AND {_NO_SEAL} "
+            f"SELECT {event_columns('event')} FROM {_EVENT} AS event WHERE event.id > %s AND {NO_SEAL} "
             "ORDER BY event.id LIMIT %s",
             [after, DISCOVERED],
         )

@@ -26,7 +26,7 @@ from audit.sealing import unsealed_ids
 from audit.signing import is_signed
 
 _EVENT, _SEAL = AuditEvent._meta.db_table, AuditSeal._meta.db_table
-BATCH: Final = 5000
+BATCH: Final = 10_000
 MAX_FAULTS: Final = 100
 MAX_UNSEALED_NAMED: Final = 100
 # Events are seen in the order of their time, but for transactions that take long. One that says to be this much older
@@ -195,9 +195,7 @@ def _check_unsealed(found: TrailVerification, newest_at: int) -> None:
     found.unsealed_events = unsealed_ids(MAX_UNSEALED_NAMED)
     if not found.unsealed_events:
         return
-    no_seal = AuditEvent.objects.extra(
-        where=[f"NOT EXISTS (SELECT 1 FROM {_SEAL} AS seal WHERE seal.event_id = {_EVENT}.id)"]
-    )
+    no_seal = AuditEvent.objects.unsealed()
     found.unsealed = no_seal.count()
     if newest_at:
         backdated = no_seal.filter(at__lt=instant_of(newest_at - BACKDATED_US)).order_by("id")

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+from django.apps import apps
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models import Func
+from django.db.models import Func, OuterRef, Subquery
 from django.db.models.lookups import Exact
 
 from audit.context import Actor, current_context
@@ -85,6 +86,12 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         """Narrow to the events of one subject."""
         label: str = subject._meta.label_lower
         return self.filter(subject_type=label, subject_id=str(subject.pk))
+
+    def unsealed(self) -> AuditEventQuerySet:
+        """Narrow to what no seal holds yet."""
+        seal = apps.get_model("audit", "AuditSeal")
+        sealed = seal._default_manager.filter(event_id=OuterRef("pk")).values("position")
+        return self.alias(sealed_as=Subquery(sealed)).filter(sealed_as__isnull=True)
 
     def of_student(self, number: str) -> AuditEventQuerySet:
         """Narrow to what refers to a student by number."""
