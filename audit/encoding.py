@@ -37,16 +37,16 @@ _SEALED: Final = struct.Struct(">qqq")
 
 def event_columns(alias: str) -> str:
     """The columns of an event for a SELECT, in the order that `encoded` takes them."""
-    if connection.vendor == "postgresql":
-        at, detail = f"{_epoch(f'{alias}.at')}", f"{alias}.detail::text"
-    else:
-        at, detail = f"{alias}.at", f"{alias}.detail"
-    return ", ".join([f"{alias}.id", at, *(f"{alias}.{name}" for name in TEXTS), detail])
+    detail = f"{alias}.detail::text" if connection.vendor == "postgresql" else f"{alias}.detail"
+    return ", ".join(
+        [f"{alias}.id", instant_column(f"{alias}.at"), *(f"{alias}.{name}" for name in TEXTS), detail]
+    )
 
 
 def instant_column(name: str) -> str:
-    """An instant for a SELECT, in the form that `microseconds` takes."""
-    return _epoch(name) if connection.vendor == "postgresql" else name
+    """An instant for a SELECT, in the form that `microseconds` takes: a number, or on SQLite the text that it keeps,
+    which an expression leaves as it is where the driver would make a datetime of a column."""
+    return _epoch(name) if connection.vendor == "postgresql" else f"{name} || ''"
 
 
 def _epoch(name: str) -> str:

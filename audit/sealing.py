@@ -39,8 +39,10 @@ def seal_events(*, whole: bool = False) -> int:
     """
     sealed = 0
     after = 0 if whole else _start_of_recent()
-    while rows := _unsealed(after):
+    while True:
+        # Before the look: where the chain has grown since, part of what the look found may be sealed, and it is left.
         head = AuditSeal.objects.head()
+        rows = _unsealed(after)
         digests = [(row[0], event_digest(row)) for row in rows]
         for part in _parts(digests):
             extended = _extend(head, part)
@@ -48,10 +50,9 @@ def seal_events(*, whole: bool = False) -> int:
                 return sealed
             head, sealed = extended, sealed + len(part)
         if len(rows) < DISCOVERED:
-            break
+            return sealed
         # What this look found lies below; a late commit beneath it is found by the next look, from the start again.
         after = rows[-1][0]
-    return sealed
 
 
 def unsealed_ids(limit: int) -> list[int]:
