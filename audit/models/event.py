@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from django.apps import apps
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models import Func, OuterRef, Subquery
+from django.db.models import Exists, Func, OuterRef
 from django.db.models.lookups import Exact
 
 from audit.context import Actor, current_context
@@ -90,8 +90,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     def unsealed(self) -> AuditEventQuerySet:
         """Narrow to what no seal holds yet."""
         seal = apps.get_model("audit", "AuditSeal")
-        sealed = seal._default_manager.filter(event_id=OuterRef("pk")).values("position")
-        return self.alias(sealed_as=Subquery(sealed)).filter(sealed_as__isnull=True)
+        return self.filter(~Exists(seal._default_manager.filter(event_id=OuterRef("pk"))))
 
     def of_student(self, number: str) -> AuditEventQuerySet:
         """Narrow to what refers to a student by number."""
