@@ -47,7 +47,7 @@ admin.site.unregister(Group)  # registered by Django, whose page leaves nothing 
 
 
 @admin.register(Group)
-class RoleAdmin(AuditedAdmin, DjangoGroupAdmin):  # type: ignore[type-arg]
+class RoleAdmin(AuditedAdmin, DjangoGroupAdmin):
     """What each role may do."""
 
 

@@ -82,4 +82,5 @@ def _write(flood: EventFlood) -> bool:
 
 def _subject_of(flood: EventFlood) -> models.Model:
     """An instance by which the event is about what the flood was about; its row may be gone."""
-    return apps.get_model(flood.subject_type)(pk=flood.subject_id or None)
+    subject: models.Model = apps.get_model(flood.subject_type)(pk=flood.subject_id or None)
+    return subject

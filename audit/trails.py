@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.apps import apps
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
@@ -46,6 +47,7 @@ def instance_named(name: str) -> models.Model | None:
     """The instance that "registration.student:12" names; None when there is no such model or row."""
     label, _, pk = name.partition(":")
     try:
-        return apps.get_model(label)._default_manager.filter(pk=pk).first()
-    except (LookupError, ValueError, OverflowError):
+        found: models.Model | None = apps.get_model(label)._default_manager.filter(pk=pk).first()
+    except (LookupError, ValueError, OverflowError, ValidationError):
         return None
+    return found

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.contrib.admin import AdminSite
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 import audit
@@ -45,7 +45,7 @@ class MatriculaAdminSite(AdminSite):
 
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    ) -> TemplateResponse:
         """A person's new password for themselves, with its event: both or neither."""
         with transaction.atomic():
             answer = super().password_change(request, extra_context)

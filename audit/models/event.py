@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from django.apps import apps
@@ -14,7 +14,7 @@ from django.db.models.lookups import Exact
 
 from audit.context import Actor, current_context
 
-JsonValue: TypeAlias = "str | int | bool | list[JsonValue] | dict[str, JsonValue] | None"
+JsonValue: TypeAlias = "str | int | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
 ACTION = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 
@@ -49,7 +49,7 @@ class StudentNumber(Func):
     """The student whom an event is about: the number that its detail refers to them by."""
 
     template = "(%(expressions)s ->> 'student')"
-    output_field = models.TextField()  # type: ignore[assignment]
+    output_field = models.TextField()
 
     def __init__(self, *expressions: Any, **extra: Any) -> None:
         super().__init__(*(expressions or ("detail",)), **extra)
