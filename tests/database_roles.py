@@ -61,8 +61,11 @@ def as_owner() -> Iterator[None]:
         return
     with connection.cursor() as cursor:
         cursor.execute("SET ROLE NONE")
-        yield
-        cursor.execute("RESET ROLE")
+        try:
+            yield
+        finally:
+            if not connection.needs_rollback:  # otherwise the role goes with the transaction
+                cursor.execute("RESET ROLE")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from audit.immutability import ARCHIVIST
 from audit.models import AuditCheckpoint, AuditEvent, AuditSeal
 from audit.sealing import seal_events
 from tests.audit.trail import NOON, rules, sealed, tampering, write
-from tests.database_roles import as_owner
+from tests.database_roles import RUNTIME, as_owner
 from tests.refusals import execute, refused_as_unchangeable
 
 pytestmark = pytest.mark.django_db
@@ -171,8 +171,12 @@ def test_on_postgresql_only_the_archivist_s_role_may(tmp_path: Path) -> None:
     two_years()
     if connection.vendor != "postgresql":
         return  # SQLite has no roles: its checkpoint is what decides, above
-    with pytest.raises(ArchiveRefused, match=f"no member of {ARCHIVIST}"):
-        archive_events(tmp_path / "old.jsonl", before=NOON)
+    # The tests' session is the owner's, who may take any role: here it is the runtime's from the start.
+    with as_owner():
+        execute(f"SET SESSION AUTHORIZATION {RUNTIME}")
+        with pytest.raises(ArchiveRefused, match=f"no member of {ARCHIVIST}"):
+            archive_events(tmp_path / "old.jsonl", before=NOON)
+        execute("RESET SESSION AUTHORIZATION")
     assert AuditEvent.objects.count() == 10
 
 
