@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -223,9 +224,7 @@ def test_no_writer_waits_for_a_sealing_that_is_under_way() -> None:
     write(300)
     if connection.vendor != "postgresql":
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                sealing, "event_digest", lambda row: (event_digest(row), outside_a_transaction())[0]
-            )
+            patch.setattr(sealing, "event_digest", digest_outside_a_transaction)
             assert seal_events() == 300
         assert sealing.WRITTEN["sqlite"] <= 250
         return
@@ -237,8 +236,9 @@ def test_no_writer_waits_for_a_sealing_that_is_under_way() -> None:
     assert rules() == []
 
 
-def outside_a_transaction() -> None:
+def digest_outside_a_transaction(row: Sequence[Any]) -> bytes:
     assert not connection.in_atomic_block
+    return event_digest(row)
 
 
 @pytest.mark.django_db(transaction=True)
