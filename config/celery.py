@@ -17,6 +17,9 @@ app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "start-due-syncs": {"task": "integrations.tasks.start_due_syncs", "schedule": 10.0},
     "sweep-runs": {"task": "integrations.tasks.sweep_runs", "schedule": 15.0},
+    "seal-audit": {"task": "audit.tasks.seal", "schedule": 5.0},
+    "export-audit-head": {"task": "audit.tasks.export_hourly_head", "schedule": 3600.0},
+    "close-floods": {"task": "audit.tasks.close_floods", "schedule": 30.0},
     "send-alerts": {"task": "integrations.tasks.send_alerts", "schedule": 20.0},
     "notice-certificates": {"task": "integrations.tasks.notice_certificates", "schedule": 3600.0},
     "prune": {"task": "integrations.tasks.prune", "schedule": 3600.0},

@@ -39,9 +39,16 @@ def _key(name: str) -> str:
     )
 
 
+def _signing_key(name: str) -> str:
+    return _key(name) if EMBEDDED else env.str(name, default="")
+
+
 SECRET_KEY = _key("SECRET_KEY")
 # Newest first; the first encrypts, all of them decrypt. 32 bytes each, URL-safe base64.
 CREDENTIAL_KEYS = _key("CREDENTIAL_KEYS").split(",")
+# Newest first; the first signs the trail's heads and archives, all of them verify. Where none is given, one is derived
+# from SECRET_KEY, so that the machines of an installation agree.
+AUDIT_SIGNING_KEY = _signing_key("AUDIT_SIGNING_KEY").split(",")
 
 DEBUG = env.bool("DEBUG", default=False)
 BASE_URL = (env.str("BASE_URL", default="") or bound_address(INSTANCE_DIR)).rstrip("/")
@@ -152,6 +159,11 @@ EGRESS_PROXY = env.str("EGRESS_PROXY", default="")
 # How long the request log keeps what was asked of other systems, and rejected records what came, in days.
 REQUEST_LOG_DAYS = env.int("REQUEST_LOG_DAYS", default=14)
 RAW_RECORD_DAYS = env.int("RAW_RECORD_DAYS", default=90)
+
+# Where the trail's signed heads are kept: a folder that the database's owner cannot write, best on another machine.
+AUDIT_HEAD_DIR = Path(env.str("AUDIT_HEAD_DIR", default="") or INSTANCE_DIR / "audit-heads")
+# Who gets the hourly head by mail; nobody by default.
+AUDIT_HEAD_EMAIL = env.str("AUDIT_HEAD_EMAIL", default="")
 
 # --- mail ------------------------------------------------------------------------------------------------
 

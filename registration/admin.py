@@ -14,7 +14,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
+import audit
 from audit.admin import AuditedAdmin, ReadOnlyAdmin
+from audit.trails import trail_address
 from registration import operations
 from registration.models import (
     BillingAccount,
@@ -58,6 +60,8 @@ class StudentAdmin(KeptAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         student = self.get_object(request, object_id)
+        if student and request.method == "GET" and self.has_view_permission(request, student):
+            audit.record("student.viewed", student, detail={"student": student.number})
         context = profile_context(request, student) if student else {}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
@@ -74,6 +78,7 @@ def profile_context(request: HttpRequest, student: Student) -> dict[str, Any]:
         "entries": account.entries.select_related("term")[:ENTRIES_SHOWN] if account else [],
         "enrollments": enrollments.order_by("-section__term__starts_on", "section__crn"),
         "panels": drawn_panels(request, student),
+        "trail_address": trail_address(student),
     }
 
 

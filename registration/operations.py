@@ -136,7 +136,8 @@ def void(entry: LedgerEntry, *, reason: str) -> LedgerEntry:
     entry.voided_by = audit.current_actor().name
     entry.void_reason = reason
     entry.save(update_fields=["state", "voided_at", "voided_by", "void_reason"])
-    audit.record("ledger_entry.voided", entry, reason=reason)
+    student = Student.objects.get(pk=entry.account_id)
+    audit.record("ledger_entry.voided", entry, reason=reason, detail={"student": student.number})
     ledger_changed.send(sender=LedgerEntry, run=None, entries=1)
     return entry
 

@@ -21,6 +21,7 @@ from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from audit.admin import ReadOnlyAdmin
+from audit.trails import trail_address
 from integrations.admin.badges import run_badge
 from integrations.admin.decision import DECISIONS, WHOLE_RUN_DECISIONS
 from integrations.admin.progress import ProgressPages
@@ -188,6 +189,7 @@ def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         **requests_of_run(request, run),
         "may_see_raw": request.user.has_perm("integrations.view_rejectedrecord"),
         "may_see_students": request.user.has_perm("registration.view_student"),
+        "trail_address": trail_address(run),
     }
 
 

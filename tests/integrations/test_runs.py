@@ -31,6 +31,7 @@ from integrations.sync.lease import LeaseLost, take
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 from integrations.sync.verification import verify_ledger
 from registration.models import LedgerEntry, Student, Term
+from tests.database_roles import as_owner
 from tests.integrations.conftest import Balance, Ledger, Load, Sync, sync_stream
 from tests.integrations.feed import MAPPING, UNGUARDED, Feed, award
 from tests.refusals import refused_by
@@ -558,7 +559,7 @@ class at_step:  # noqa: N801 - reads as the words that it stands for
 
     def __enter__(self) -> None:
         when = f"WHEN (NEW.step = '{self.step}' AND OLD.step <> '{self.step}')"
-        with database.cursor() as cursor:
+        with as_owner(), database.cursor() as cursor:
             if database.vendor == "postgresql":
                 cursor.execute(
                     "CREATE FUNCTION tamper() RETURNS trigger LANGUAGE plpgsql AS "
@@ -575,7 +576,7 @@ class at_step:  # noqa: N801 - reads as the words that it stands for
                 )
 
     def __exit__(self, *_: object) -> None:
-        with database.cursor() as cursor:
+        with as_owner(), database.cursor() as cursor:
             if database.vendor == "postgresql":
                 cursor.execute("DROP FUNCTION tamper() CASCADE")
             else:

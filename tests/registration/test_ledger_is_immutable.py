@@ -6,10 +6,11 @@ import datetime
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, ProgrammingError, connection, transaction
 
 from audit.immutability import RefuseChanges
 from registration.models import LedgerEntry, Student, Term
+from tests.database_roles import as_owner
 from tests.refusals import (
     copy_over_itself,
     execute,
@@ -185,7 +186,9 @@ def test_the_ledger_is_not_emptied_by_truncate(entry: LedgerEntry) -> None:
             execute(f"TRUNCATE {TABLE}")
         return
     for statement in (f"TRUNCATE {TABLE}", "TRUNCATE registration_student CASCADE"):
-        with refused_as_unchangeable(TABLE):
+        with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+            execute(statement)
+        with as_owner(), refused_as_unchangeable(TABLE):
             execute(statement)
 
 
@@ -230,7 +233,7 @@ def test_every_trigger_is_there_after_all_migrations(refusal: RefuseChanges) -> 
 
 @pytest.mark.django_db
 def test_a_trigger_that_a_later_migration_lost_would_be_noticed() -> None:
-    with rolled_back():
+    with as_owner(), rolled_back():
         execute(f"DROP TRIGGER {TABLE}_no_update" + (f" ON {TABLE}" * (connection.vendor == "postgresql")))
         assert f"{TABLE}_no_update" not in present_triggers(TABLE)
     assert f"{TABLE}_no_update" in present_triggers(TABLE)

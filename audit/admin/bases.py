@@ -9,7 +9,6 @@ from django.db import models, transaction
 from django.http import HttpRequest
 
 import audit
-from audit.models import AuditEvent
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
@@ -54,11 +53,3 @@ class AuditedAdmin(admin.ModelAdmin[Any]):
             for obj in queryset:
                 audit.record(f"{obj._meta.model_name}.deleted", obj)
             super().delete_queryset(request, queryset)
-
-
-@admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnlyAdmin):
-    list_display = ["at", "actor_name", "action", "subject_type", "subject_id", "reason"]
-    list_filter = ["actor_kind", "action"]
-    search_fields = ["actor_name", "action", "subject_id", "reason"]
-    show_full_result_count = False
