@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.db.backends.base.operations import BaseDatabaseOperations
+from pytest_django.fixtures import Settings
 
 # Rows that migrations made: emptying the database between tests must not take them.
 MADE_BY_MIGRATIONS = frozenset(
@@ -50,3 +52,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         patch.setattr(operations, "sql_flush", sql_flush)
         patch.setattr(operations, "execute_sql_flush", execute_sql_flush)
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_counts(settings: Settings) -> None:
+    """Each test counts failures and calls for itself, though the server that counts is shared."""
+    settings.COUNTERS_PREFIX = f"test-{secrets.token_hex(8)}"

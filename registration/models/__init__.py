@@ -2,6 +2,7 @@
 
 from registration.models.billing import BillingAccount, LedgerEntry
 from registration.models.catalogue import Course, Section, Term
+from registration.models.disclosure import StudentGrant
 from registration.models.enrollment import Enrollment
 from registration.models.people import College, Program, Student
 
@@ -14,5 +15,6 @@ __all__ = [
     "Program",
     "Section",
     "Student",
+    "StudentGrant",
     "Term",
 ]
