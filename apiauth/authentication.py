@@ -30,6 +30,9 @@ ANEW: Final = "The token is unknown, expired or revoked: ask /oauth/token/ for a
 class BearerAuthentication(BaseAuthentication):
     """`Authorization: Bearer TOKEN`, and nowhere else: a token in an address is seen by every log on its way."""
 
+    # Of one request: the framework makes an authentication for each.
+    challenge = CHALLENGE
+
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
         """The consumer that calls; None when the request carries no token. Raises AuthenticationFailed."""
         if "access_token" in request.query_params:
@@ -44,7 +47,7 @@ class BearerAuthentication(BaseAuthentication):
             caller = find_caller(token.strip(), address=current_context().address, now=timezone.now())
         except BearerRefused as refused:
             record_refusal("bearer.refused", refused.kind, refused.consumer)
-            request._request.META[_ANSWER] = INVALID
+            self.challenge = INVALID
             raise AuthenticationFailed(WHY.get(refused.kind, ANEW)) from None
         ascribe(Actor("consumer", caller.name, str(caller.consumer_id)))
         count_request(caller.consumer_id)
@@ -52,8 +55,4 @@ class BearerAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         """The challenge of a 401: without an error code where nothing was shown that could be wrong (RFC 6750, 3.1)."""
-        return str(request._request.META.get(_ANSWER, CHALLENGE))
-
-
-# Where the request remembers its challenge: the framework asks for it after the authentication has failed.
-_ANSWER: Final = "matricula.challenge"
+        return self.challenge

@@ -22,6 +22,7 @@ GROUPS: Final = (
             "registration.college",
         ),
     ),
+    ("Partners", ("apiauth.consumer",)),
     ("Staff", ("apiauth.user", "auth.group")),
     ("Audit", ("audit.auditevent",)),
 )

@@ -18,4 +18,8 @@ app.conf.beat_schedule = {
     "start-due-syncs": {"task": "integrations.tasks.start_due_syncs", "schedule": 10.0},
     "sweep-runs": {"task": "integrations.tasks.sweep_runs", "schedule": 15.0},
     "send-alerts": {"task": "integrations.tasks.send_alerts", "schedule": 20.0},
+    "store-usage": {"task": "apiauth.tasks.store_usage", "schedule": 30.0},
+    "tell-counted-refusals": {"task": "apiauth.tasks.tell_counted_refusals", "schedule": 30.0},
+    "remove-expired-tokens": {"task": "apiauth.tasks.remove_expired_tokens", "schedule": 3600.0},
+    "remind-of-expiry": {"task": "integrations.tasks.remind_of_expiry", "schedule": 3600.0},
 }

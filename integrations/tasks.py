@@ -8,7 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from audit.context import Actor, acting
-from integrations import alerts, operations
+from integrations import alerts, operations, reminders
 from integrations.models import SyncRun
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 from integrations.sync.silence import notice_silent_feeds
@@ -50,3 +50,10 @@ def sweep_runs() -> None:
 def send_alerts() -> int:
     """Send the e-mails that are owed."""
     return alerts.send_alerts()
+
+
+@shared_task
+def remind_of_expiry() -> int:
+    """Send the letters that say whose keys will stop working."""
+    with acting(WORKER):
+        return reminders.remind()
