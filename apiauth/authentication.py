@@ -18,6 +18,9 @@ from audit.context import ascribe, current_context
 CHALLENGE: Final = 'Bearer realm="api"'
 INVALID: Final = f'{CHALLENGE}, error="invalid_token"'
 
+# Where a request remembers its challenge: another instance of the class is asked for it after the failure.
+_ANSWER: Final = "matricula.challenge"
+
 # What whoever holds a token that does not work is told. Which of the first three it is, is nobody's business but the trail's.
 WHY: Final = {
     Kind.SUSPENDED: "This consumer is suspended: ask the registrar's office.",
@@ -29,9 +32,6 @@ ANEW: Final = "The token is unknown, expired or revoked: ask /oauth/token/ for a
 
 class BearerAuthentication(BaseAuthentication):
     """`Authorization: Bearer TOKEN`, and nowhere else: a token in an address is seen by every log on its way."""
-
-    # Of one request: the framework makes an authentication for each.
-    challenge = CHALLENGE
 
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
         """The consumer that calls; None when the request carries no token. Raises AuthenticationFailed."""
@@ -47,7 +47,7 @@ class BearerAuthentication(BaseAuthentication):
             caller = find_caller(token.strip(), address=current_context().address, now=timezone.now())
         except BearerRefused as refused:
             record_refusal("bearer.refused", refused.kind, refused.consumer)
-            self.challenge = INVALID
+            request.META[_ANSWER] = INVALID
             raise AuthenticationFailed(WHY.get(refused.kind, ANEW)) from None
         ascribe(Actor("consumer", caller.name, str(caller.consumer_id)))
         count_request(caller.consumer_id)
@@ -55,4 +55,4 @@ class BearerAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         """The challenge of a 401: without an error code where nothing was shown that could be wrong (RFC 6750, 3.1)."""
-        return self.challenge
+        return str(request.META.get(_ANSWER, CHALLENGE))

@@ -126,7 +126,7 @@ def revoke(consumer: Consumer, *, reason: str = "") -> Consumer:
 
 def remove_expired_tokens() -> int:
     """Forget tokens whose hour is over, and return how many."""
-    removed, _ = AccessToken.objects.filter(expires__lt=timezone.now()).delete()
+    removed: int = AccessToken.objects.filter(expires__lt=timezone.now()).delete()[0]
     return removed
 
 

@@ -93,9 +93,9 @@ class ClientCredentialsValidator(OAuth2Validator):  # type: ignore[misc]
 
     def save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
         """Keep the token's digest and its event, both or neither."""
-        now = timezone.now()
+        now, consumer = timezone.now(), _consumer(request)
         kept = AccessToken(
-            application=request.client,
+            application=consumer,
             scope=scope_text(token["scope"].split()),
             expires=now + datetime.timedelta(seconds=token["expires_in"]),
         )
@@ -104,7 +104,7 @@ class ClientCredentialsValidator(OAuth2Validator):  # type: ignore[misc]
             kept.save(force_insert=True)
             _record(
                 "token.issued",
-                request.client,
+                consumer,
                 token=kept.pk,
                 scope=kept.scope,
                 until=kept.expires.isoformat(),
@@ -114,31 +114,39 @@ class ClientCredentialsValidator(OAuth2Validator):  # type: ignore[misc]
         self, token: str, token_type_hint: str, request: Request, *args: Any, **kwargs: Any
     ) -> Any:
         """What is known of a token of the caller's own that works; None otherwise (RFC 7662, 2.2)."""
-        kept = _own(token, request.client)
-        scopes = set(kept.scope.split()) & set(request.client.scopes) if kept else set()
+        consumer = _consumer(request)
+        kept = _own(token, consumer)
         if kept is None or kept.expires <= timezone.now():
             return None
         return {
-            "scope": scope_text(scopes),
-            "client_id": request.client.client_id,
+            "scope": scope_text(set(kept.scope.split()) & set(consumer.scopes)),
+            "client_id": consumer.client_id,
             "token_type": "Bearer",
             "exp": int(kept.expires.timestamp()),
             "iat": int(kept.created.timestamp()),
-            "sub": request.client.client_id,
+            "sub": consumer.client_id,
         }
 
     def revoke_token(
         self, token: str, token_type_hint: str, request: Request, *args: Any, **kwargs: Any
     ) -> None:
         """End a token of the caller's own. Another's is left, and nothing tells it from one that never was."""
+        consumer = _consumer(request)
         with transaction.atomic():
-            kept = _own(token, request.client)
+            kept = _own(token, consumer)
             if kept is not None:
                 number = kept.pk
                 kept.delete()
-                _record("token.revoked", request.client, token=number)
+                _record("token.revoked", consumer, token=number)
         if kept is None and AccessToken.objects.filter(token_checksum=token_digest(token)).exists():
-            record_refusal("token.revocation_refused", Kind.ANOTHER_S_TOKEN, request.client)
+            record_refusal("token.revocation_refused", Kind.ANOTHER_S_TOKEN, consumer)
+
+
+def _consumer(request: Request) -> Consumer:
+    """Who asks; the server calls for nothing that is about a token before it is known."""
+    if not isinstance(request.client, Consumer):
+        raise TypeError("This request has no consumer.")
+    return request.client
 
 
 def _own(token: str, consumer: Consumer) -> AccessToken | None:

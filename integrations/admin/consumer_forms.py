@@ -52,11 +52,14 @@ class ConsumerForm(forms.ModelForm[Consumer]):
 
     scopes = ScopesField()
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "name" in self.fields:  # who may only look has fields for nothing
+            self.fields["name"].required = True
+
     def clean_name(self) -> str:
         name: str = " ".join(self.cleaned_data["name"].split())
         others = Consumer.objects.in_use().exclude(pk=self.instance.pk)
-        if not name:
-            raise forms.ValidationError("A consumer has a name.")
         if others.filter(name__iexact=name).exists():
             raise forms.ValidationError("Another consumer has this name.")
         return name

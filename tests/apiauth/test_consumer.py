@@ -70,7 +70,9 @@ def ada(db: None) -> User:
 @pytest.fixture(autouse=True)
 def library(db: None) -> Consumer:
     """Consumer 1, with an hour of usage and a reminder."""
-    made = Consumer.objects.create(**RIGHT[Consumer] | {"pk": 1, "name": "Library", "client_id": "library"})
+    made: Consumer = Consumer.objects.create(
+        **RIGHT[Consumer] | {"pk": 1, "name": "Library", "client_id": "library"}
+    )
     ConsumerUsage.objects.create(consumer=made, requests=1, **LATER)
     ExpiryReminder.objects.create(consumer=made, expires_on=HOUR.date(), days=1)
     return made

@@ -66,8 +66,8 @@ def first_student() -> Student:
 # What the library may see already, once each.
 GRANTED: list[dict[str, Any]] = [
     {"audience": "all"},
-    {"audience": "program", "program": lambda: Program.objects.get()},
-    {"audience": "college", "college": lambda: College.objects.get()},
+    {"audience": "program", "program": Program.objects.get},
+    {"audience": "college", "college": College.objects.get},
     {"audience": "student", "student": first_student},
 ]
 
@@ -120,7 +120,7 @@ RIGHT: dict[type[models.Model], Values] = {
 CASES = [
     Case("student_grant_audience_known", StudentGrant, {"audience": "campus"}),
     Case("student_grant_names_its_audience", StudentGrant, {"student": None}),
-    Case("student_grant_names_its_audience", StudentGrant, {"program": lambda: Program.objects.get()}),
+    Case("student_grant_names_its_audience", StudentGrant, {"program": Program.objects.get}),
     Case("student_grant_names_its_audience", StudentGrant, {"audience": "all"}),
     Case("student_grant_has_a_purpose", StudentGrant, {"purpose": ""}),
     Case("student_grant_has_a_purpose", StudentGrant, {"granted_by": ""}),
