@@ -20,6 +20,7 @@ from tests.refusals import Case, insert, named_constraints, refused_by
 
 pytestmark = pytest.mark.django_db
 
+LIBRARY = 1_000_000  # its id: beyond those that the database gives
 HOUR = datetime.datetime(2026, 9, 1, 12, tzinfo=datetime.UTC)
 LATER = {"hour_at": HOUR + datetime.timedelta(hours=1)}
 RIGHT: dict[type[models.Model], dict[str, Any]] = {
@@ -30,8 +31,8 @@ RIGHT: dict[type[models.Model], dict[str, Any]] = {
         "client_type": "confidential",
         "authorization_grant_type": "client-credentials",
     },
-    ConsumerUsage: {"consumer_id": 1, "hour_at": HOUR, "requests": 1},
-    ExpiryReminder: {"consumer_id": 1, "expires_on": HOUR.date(), "days": 7},
+    ConsumerUsage: {"consumer_id": LIBRARY, "hour_at": HOUR, "requests": 1},
+    ExpiryReminder: {"consumer_id": LIBRARY, "expires_on": HOUR.date(), "days": 7},
 }
 OTHER_GRANTS = [value for value, _ in Consumer.GRANT_TYPES if value != Consumer.GRANT_CLIENT_CREDENTIALS]
 CASES = [
@@ -69,9 +70,9 @@ def ada(db: None) -> User:
 
 @pytest.fixture(autouse=True)
 def library(db: None) -> Consumer:
-    """Consumer 1, with an hour of usage and a reminder."""
+    """The library, with an hour of usage and a reminder."""
     made: Consumer = Consumer.objects.create(
-        **RIGHT[Consumer] | {"pk": 1, "name": "Library", "client_id": "library"}
+        **RIGHT[Consumer] | {"pk": LIBRARY, "name": "Library", "client_id": "library"}
     )
     ConsumerUsage.objects.create(consumer=made, requests=1, **LATER)
     ExpiryReminder.objects.create(consumer=made, expires_on=HOUR.date(), days=1)
