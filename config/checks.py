@@ -42,6 +42,13 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                 id="matricula.E003",
             )
         )
+    if settings.TRUSTED_PROXY_COUNT < 0:
+        found.append(
+            Error(
+                f"TRUSTED_PROXY_COUNT is {settings.TRUSTED_PROXY_COUNT}: a number of proxies is 0 or more.",
+                id="matricula.E004",
+            )
+        )
     return found
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from tests.apiauth.conftest import Ask, MakePartner, basic
 pytestmark = pytest.mark.django_db
 
 URL = "/oauth/token/"
+ROOT = Path(__file__).resolve().parents[2]
 GRANT = {"grant_type": "client_credentials"}
 SERVERS = ["counting", "away"]
 
@@ -152,6 +157,26 @@ def test_of_any_number_at_once_ten_are_told_wrong_and_the_others_to_wait() -> No
     with ThreadPoolExecutor(16) as pool:
         waits = Counter(pool.map(fail, range(100)))
     assert waits == {False: LIMIT, True: 90}
+
+
+# Fails as often as it is told, and prints how often it was told to wait.
+FAILING = """
+import django, sys
+django.setup()
+from django.conf import settings
+from apiauth.throttle import Attempt, count_failure
+settings.COUNTERS_URL, settings.COUNTERS_PREFIX = sys.argv[1:3]
+attempts = [count_failure(Attempt("/oauth/token/", "housing", "192.0.2.1")) for _ in range(25)]
+print(sum(wait > 0 for wait in attempts))
+"""
+
+
+def test_processes_share_one_count(counting_server: str, settings: Settings) -> None:
+    command = [sys.executable, "-c", FAILING, counting_server, settings.COUNTERS_PREFIX]
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, cwd=ROOT) for _ in range(4)]
+    told_to_wait = sum(int(process.communicate(timeout=60)[0]) for process in started)
+    assert told_to_wait == 4 * 25 - LIMIT
 
 
 def test_a_count_is_gone_after_its_minute(counting_server: str, settings: Settings) -> None:

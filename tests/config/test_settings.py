@@ -64,6 +64,7 @@ def test_a_deep_instance_folder_still_has_a_socket_that_can_be_bound(tmp_path: P
         ("CREDENTIAL_KEYS", ["too-short"], "matricula.E001"),
         ("CURRENCY", "dollars", "matricula.E002"),
         ("RUN_LEASE_SECONDS", 0, "matricula.E003"),
+        ("TRUSTED_PROXY_COUNT", -1, "matricula.E004"),
     ],
 )
 def test_a_setting_that_would_break_later_is_named_at_the_start(

@@ -9,6 +9,8 @@ import pytest
 import time_machine
 from django.core import mail
 from django.core.mail import EmailMessage
+from django.test import Client
+from django.urls import reverse
 
 from apiauth.models import Consumer, ExpiryReminder, User
 from apiauth.operations import create_consumer, revoke
@@ -75,6 +77,15 @@ def test_a_letter_that_is_no_longer_true_is_not_sent(consumer: Consumer, moved: 
     ExpiryReminder.objects.create(consumer=consumer, expires_on=LAST_DAY, days=30)
     Consumer.objects.update(**moved)
     assert sent_on(30) == []
+
+
+def test_the_front_page_tells_who_will_be_refused_soon(consumer: Consumer, client: Client) -> None:
+    for days_before, is_told in ((31, False), (30, True), (0, True), (-1, False)):
+        with on(days_before):
+            client.force_login(User.objects.get())
+            page = client.get(reverse("admin:index")).content.decode()
+        assert ("The keys of Housing office work until 2026-12-31" in page) is is_told
+        assert ("Nothing needs you" in page) is not is_told
 
 
 def test_a_revoked_consumer_is_not_announced(consumer: Consumer) -> None:
