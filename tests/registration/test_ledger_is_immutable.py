@@ -184,7 +184,7 @@ def test_the_ledger_is_not_emptied_by_truncate(entry: LedgerEntry) -> None:
         with pytest.raises(Exception, match="TRUNCATE"), transaction.atomic():
             execute(f"TRUNCATE {TABLE}")
         return
-    for statement in (f"TRUNCATE {TABLE}", "TRUNCATE registration_student CASCADE"):
+    for statement in (f"TRUNCATE {TABLE}", "TRUNCATE registration_billingaccount CASCADE"):
         with refused_as_unchangeable(TABLE):
             execute(statement)
 
