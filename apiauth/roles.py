@@ -28,6 +28,15 @@ def grant(apps: Any, app_label: str, permissions: Mapping[str, Iterable[str]]) -
             group.permissions.add(permission)
 
 
+def withdraw(apps: Any, app_label: str, permissions: Mapping[str, Iterable[str]]) -> None:
+    """Take permissions from roles again, and no others: what one `grant` among several is undone by."""
+    rows, groups = apps.get_model("auth", "Permission"), apps.get_model("auth", "Group")
+    for role, codenames in permissions.items():
+        given = rows.objects.filter(content_type__app_label=app_label, codename__in=list(codenames))
+        for group in groups.objects.filter(name=role):
+            group.permissions.remove(*given)
+
+
 def revoke(apps: Any, app_label: str) -> None:
     """Take every permission on an app's models from the roles: what `grant` is undone by."""
     groups = apps.get_model("auth", "Group")

@@ -26,6 +26,7 @@ GROUPS: Final = (
             "registration.college",
         ),
     ),
+    ("Partners", ("apiauth.consumer",)),
     ("Staff", ("apiauth.user", "auth.group", "registration.collegemember")),
     ("Audit", ("audit.auditevent",)),
 )

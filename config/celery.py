@@ -23,4 +23,8 @@ app.conf.beat_schedule = {
     "send-alerts": {"task": "integrations.tasks.send_alerts", "schedule": 20.0},
     "notice-certificates": {"task": "integrations.tasks.notice_certificates", "schedule": 3600.0},
     "prune": {"task": "integrations.tasks.prune", "schedule": 3600.0},
+    "store-usage": {"task": "apiauth.tasks.store_usage", "schedule": 30.0},
+    "tell-counted-refusals": {"task": "apiauth.tasks.tell_counted_refusals", "schedule": 30.0},
+    "remove-expired-tokens": {"task": "apiauth.tasks.remove_expired_tokens", "schedule": 3600.0},
+    "remind-of-expiry": {"task": "integrations.tasks.remind_of_expiry", "schedule": 3600.0},
 }

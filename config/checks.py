@@ -27,7 +27,7 @@ _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):[0-9]{1,
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """What every installation needs to be right."""
     found: list[CheckMessage] = []
-    for keys, code in ((key_ring, "E001"), (verifying_keys, "E004")):
+    for keys, code in ((key_ring, "E001"), (verifying_keys, "E008")):
         try:
             keys()
         except ImproperlyConfigured as error:
@@ -44,6 +44,13 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                 f"RUN_LEASE_SECONDS is {settings.RUN_LEASE_SECONDS}: a run would lose its lease while it works.",
                 hint=f"Set it to {MIN_LEASE_SECONDS} or more; 30 is the default.",
                 id="matricula.E003",
+            )
+        )
+    if settings.TRUSTED_PROXY_COUNT < 0:
+        found.append(
+            Error(
+                f"TRUSTED_PROXY_COUNT is {settings.TRUSTED_PROXY_COUNT}: a number of proxies is 0 or more.",
+                id="matricula.E007",
             )
         )
     return [*found, *_check_wire()]

@@ -112,8 +112,8 @@ def _send(alert: Alert) -> bool:
     claimed = Alert.objects.unsent(now).filter(pk=alert.pk).update(claim_ends_at=now + CLAIM)
     if not claimed:
         return False
-    recipients = _recipients()
-    if not recipients:
+    to = recipients()
+    if not to:
         log.error(
             "alert.nobody_to_tell",
             alert=alert.pk,
@@ -125,7 +125,7 @@ def _send(alert: Alert) -> bool:
             # A mail's subject is one line, whatever a name holds.
             subject=" ".join(f"[Matricula] {alert.title}".split()),
             body=_letter(alert),
-            to=recipients,
+            to=to,
         ).send()
     except OSError:
         log.exception("alert.mail_failed", alert=alert.pk)
@@ -135,7 +135,8 @@ def _send(alert: Alert) -> bool:
     return True
 
 
-def _recipients() -> list[str]:
+def recipients() -> list[str]:
+    """The addresses of the administrators: who is told of what needs somebody."""
     administrators = get_user_model().objects.filter(
         Q(groups__name="Administrator") | Q(is_superuser=True), is_active=True
     )

@@ -8,7 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from audit.context import Actor, acting
-from integrations import alerts, expiry, operations, retention
+from integrations import alerts, expiry, operations, reminders, retention
 from integrations.models import SyncRun
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 from integrations.sync.silence import notice_silent_feeds
@@ -62,3 +62,10 @@ def notice_certificates() -> None:
 def prune() -> None:
     """Let go of what has been kept long enough."""
     retention.prune()
+
+
+@shared_task
+def remind_of_expiry() -> int:
+    """Send the letters that say whose keys will stop working."""
+    with acting(WORKER):
+        return reminders.remind()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
 import uuid
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.backends.base.operations import BaseDatabaseOperations
+from pytest_django.fixtures import Settings
 from pytest_httpserver import HTTPServer
 
 from tests.database_roles import become_owner, become_runtime, empty_as_owner
@@ -77,3 +79,9 @@ def httpserver(httpserver: HTTPServer, settings: Any) -> HTTPServer:
     """The server of a test stands on this machine, where connections reach only what is listed."""
     settings.ALLOW_PRIVATE_HOSTS = [*settings.ALLOW_PRIVATE_HOSTS, f"{httpserver.host}:{httpserver.port}"]
     return httpserver
+
+
+@pytest.fixture(autouse=True)
+def own_counts(settings: Settings) -> None:
+    """Each test counts failures and calls for itself, though the server that counts is shared."""
+    settings.COUNTERS_PREFIX = f"test-{secrets.token_hex(8)}"

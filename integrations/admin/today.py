@@ -7,8 +7,11 @@ from typing import Any
 
 from django.db.models import Max
 from django.http import HttpRequest
+from django.utils import timezone
 
+from apiauth.models import Consumer
 from integrations.models import Alert, Stream, SyncRun
+from integrations.reminders import soon_expired
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,18 @@ def today(request: HttpRequest) -> dict[str, Any]:
     if not request.user.has_perm("integrations.view_connection"):
         return {"sees_connections": False}
     return {
+        "expiring": expiring_consumers(request),
         "sees_connections": True,
         "may_sync": request.user.has_perm("integrations.change_connection"),
         "open_alerts": Alert.objects.open().select_related("run", "connection", "stream__connection"),
         "cards": stream_cards(),
     }
+
+
+def expiring_consumers(request: HttpRequest) -> list[Consumer]:
+    """The partners whose keys stop working soon, for those who may do something about it."""
+    may_see = request.user.has_perm("apiauth.view_consumer")
+    return soon_expired(timezone.localdate()) if may_see else []
 
 
 def stream_cards() -> list[StreamCard]:

@@ -2,6 +2,7 @@
 
 from registration.models.billing import BillingAccount, LedgerEntry
 from registration.models.catalogue import Course, Section, Term
+from registration.models.disclosure import StudentGrant
 from registration.models.enrollment import Enrollment
 from registration.models.people import College, CollegeMember, Program, Student
 
@@ -15,5 +16,6 @@ __all__ = [
     "Program",
     "Section",
     "Student",
+    "StudentGrant",
     "Term",
 ]

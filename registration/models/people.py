@@ -59,6 +59,23 @@ class StudentQuerySet(models.QuerySet["Student"]):
         """Narrow to the students of a college: those of its programs."""
         return self.filter(program__college=college)
 
+    def visible_to(self, consumer_id: int) -> StudentQuerySet:
+        """Narrow to those whom a consumer may see: granted by name or, where the student asked for no disclosure hold,
+        as one of all, of a program or of a college. One statement, whatever it is combined with."""
+        # Imported here: grants point at students.
+        from registration.models.disclosure import StudentGrant  # noqa: PLC0415
+
+        grants = StudentGrant.objects.current().filter(consumer=consumer_id)
+        by_name = models.Exists(grants.filter(student=models.OuterRef("pk")))
+        as_one_of_many = models.Exists(
+            grants.filter(
+                models.Q(audience="all")
+                | models.Q(program=models.OuterRef("program"))
+                | models.Q(college=models.OuterRef("program__college"))
+            )
+        )
+        return self.filter(by_name | (models.Q(disclosure_hold=False) & as_one_of_many))
+
 
 class Student(models.Model):
     number = models.CharField(max_length=32, unique=True)

@@ -13,7 +13,8 @@ from django.apps import apps
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError
 
-from apiauth.models import User
+from apiauth.models import Consumer, User
+from apiauth.operations import create_consumer
 from registration.models import (
     BillingAccount,
     College,
@@ -24,6 +25,7 @@ from registration.models import (
     Program,
     Section,
     Student,
+    StudentGrant,
     Term,
 )
 from registration.models.billing import EntryKind
@@ -53,6 +55,9 @@ def university(db: None) -> None:
     first, second = make_students(2)
     second.billing_account.delete()
     Enrollment.objects.create(student=first, section=section, status_since_at=NOW)
+    consumer = create_consumer("Library", scopes=["enrollment:read"]).consumer
+    for target in GRANTED:
+        StudentGrant.objects.create(consumer=consumer, purpose="Books", granted_by="dana", **resolved(target))
 
 
 def first_student() -> Student:
@@ -66,6 +71,15 @@ def corrected_entry() -> LedgerEntry:
     assert isinstance(original, LedgerEntry)
     insert(LedgerEntry, RIGHT[LedgerEntry]() | {"corrects": original})
     return original
+
+
+# What the library may see already, once each.
+GRANTED: list[dict[str, Any]] = [
+    {"audience": "all"},
+    {"audience": "program", "program": Program.objects.get},
+    {"audience": "college", "college": College.objects.get},
+    {"audience": "student", "student": first_student},
+]
 
 
 # Of each model, a row that nothing is wrong with and that is not there yet.
@@ -97,6 +111,13 @@ RIGHT: dict[type[models.Model], Values] = {
         "status_since_at": NOW,
     },
     BillingAccount: lambda: {"student": Student.objects.get(number="S0000002"), "currency": "USD"},
+    StudentGrant: lambda: {
+        "consumer": Consumer.objects.get(),
+        "audience": "student",
+        "student": Student.objects.get(number="S0000002"),
+        "purpose": "Rooms",
+        "granted_by": "dana",
+    },
     LedgerEntry: lambda: {
         "account": first_student().billing_account,
         "term": Term.objects.get(code="2026FA"),
@@ -111,6 +132,22 @@ RIGHT: dict[type[models.Model], Values] = {
 }
 
 CASES = [
+    Case("student_grant_audience_known", StudentGrant, {"audience": "campus"}),
+    Case("student_grant_names_its_audience", StudentGrant, {"student": None}),
+    Case("student_grant_names_its_audience", StudentGrant, {"program": Program.objects.get}),
+    Case("student_grant_names_its_audience", StudentGrant, {"audience": "all"}),
+    Case("student_grant_has_a_purpose", StudentGrant, {"purpose": ""}),
+    Case("student_grant_has_a_purpose", StudentGrant, {"granted_by": ""}),
+    Case("student_grant_revoked_by_somebody", StudentGrant, {"revoked_at": NOW}),
+    Case("student_grant_revoked_by_somebody", StudentGrant, {"revoke_reason": "Over"}),
+    *(
+        Case(
+            f"student_grant_{target['audience']}_once",
+            StudentGrant,
+            {"student": None, **target},
+        )
+        for target in GRANTED
+    ),
     Case("college_named", College, {"code": ""}),
     Case("college_named", College, {"name": ""}),
     Case("program_named", Program, {"code": ""}),
@@ -239,8 +276,10 @@ def test_an_insert_that_breaks_a_constraint_is_refused_by_name(case: Case) -> No
         insert(case.model, row)
 
 
-# Of a bill's rows the triggers refuse every update but one; that one is tried below.
-@pytest.mark.parametrize("case", [case for case in CASES if case.model is not LedgerEntry], ids=str)
+# Of a bill's rows, and of grants, the triggers refuse every update but one; that one is tried below.
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.model not in (LedgerEntry, StudentGrant)], ids=str
+)
 def test_an_update_that_breaks_a_constraint_is_refused_by_name(case: Case) -> None:
     row = insert(case.model, RIGHT[case.model]())
     with refused_by(case.constraint):
@@ -252,6 +291,12 @@ def test_an_entry_is_not_voided_without_saying_when_and_who(said: dict[str, Any]
     row = insert(LedgerEntry, RIGHT[LedgerEntry]())
     with refused_by("ledger_entry_void_says_when_who_and_why"):
         LedgerEntry.objects.filter(pk=row.pk).update(state="void", **said)
+
+
+def test_a_grant_is_not_withdrawn_without_saying_who() -> None:
+    row = insert(StudentGrant, RIGHT[StudentGrant]())
+    with refused_by("student_grant_revoked_by_somebody"):
+        StudentGrant.objects.filter(pk=row.pk).update(revoked_at=NOW, revoke_reason="Over")
 
 
 @pytest.mark.parametrize("given", RIGHT_ENTRIES, ids=str)

@@ -185,7 +185,7 @@ def test_the_ledger_is_not_emptied_by_truncate(entry: LedgerEntry) -> None:
         with pytest.raises(Exception, match="TRUNCATE"), transaction.atomic():
             execute(f"TRUNCATE {TABLE}")
         return
-    for statement in (f"TRUNCATE {TABLE}", "TRUNCATE registration_student CASCADE"):
+    for statement in (f"TRUNCATE {TABLE}", "TRUNCATE registration_billingaccount CASCADE"):
         with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
             execute(statement)
         with as_owner(), refused_as_unchangeable(TABLE):

@@ -16,6 +16,6 @@ def let_no_longer_export(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("apiauth", "0002_roles"), ("audit", "0004_seals_are_immutable")]
+    dependencies = [("apiauth", "0004_consumer_permissions"), ("audit", "0004_seals_are_immutable")]
 
     operations = [migrations.RunPython(let_export, let_no_longer_export)]
