@@ -20,10 +20,12 @@ def grant(apps: Any, app_label: str, permissions: Mapping[str, Iterable[str]]) -
     for role, codenames in permissions.items():
         group, _ = groups.objects.get_or_create(name=role)
         for codename in codenames:
-            action, _, model = codename.partition("_")
+            action, _, model = codename.rpartition("_")
             content_type, _ = content_types.objects.get_or_create(app_label=app_label, model=model)
             permission, _ = rows.objects.get_or_create(
-                content_type=content_type, codename=codename, defaults={"name": f"Can {action} {model}"}
+                content_type=content_type,
+                codename=codename,
+                defaults={"name": f"Can {action.replace('_', ' ')} {model}"},
             )
             group.permissions.add(permission)
 
@@ -33,3 +35,12 @@ def revoke(apps: Any, app_label: str) -> None:
     groups = apps.get_model("auth", "Group")
     for group in groups.objects.filter(name__in=ROLES):
         group.permissions.remove(*group.permissions.filter(content_type__app_label=app_label))
+
+
+def withdraw(apps: Any, app_label: str, permissions: Mapping[str, Iterable[str]]) -> None:
+    """Take exactly these permissions from the roles again: what a later `grant` of the same app is undone by."""
+    groups = apps.get_model("auth", "Group")
+    for role, codenames in permissions.items():
+        for group in groups.objects.filter(name=role):
+            held = group.permissions.filter(content_type__app_label=app_label, codename__in=list(codenames))
+            group.permissions.remove(*held)

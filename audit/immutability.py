@@ -7,6 +7,7 @@ everybody but the table's owner, who can drop them; C1's runtime role is not the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
@@ -92,3 +93,20 @@ class RefuseChanges(Operation):
         if vendor == "postgresql":
             return [f"DROP FUNCTION {self.table}_refuse() CASCADE"]
         return [f"DROP TRIGGER {self.table}_no_{event}" for event in ("update", "delete", "insert")]
+
+
+class AllowChanges(RefuseChanges):
+    """Take away the triggers of an earlier RefuseChanges, with the same arguments; backwards makes them again.
+
+    A migration that changes such a table stands between this and a RefuseChanges that names the new columns:
+    SQLite rebuilds a table that gains a constraint, and its triggers go with the old one.
+    """
+
+    def database_forwards(self, *args: Any) -> None:
+        super().database_backwards(*args)
+
+    def database_backwards(self, *args: Any) -> None:
+        super().database_forwards(*args)
+
+    def describe(self) -> str:
+        return f"Allow changes to rows of {self.table}, until they are refused again"
