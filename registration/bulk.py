@@ -125,3 +125,14 @@ def insert_charges(owing: Selection, *, at: datetime.datetime, by: str) -> int:
         )
         posted: int = cursor.rowcount
         return posted
+
+
+def prefer_hash_joins() -> None:
+    """Tell PostgreSQL, until the transaction ends, to join whole sets by hashing.
+
+    Right after a large load a table has no statistics: the planner takes 18,000 rows for a handful and compares each
+    with each. Measured so with 20,000 students: 56 s, and with hash joins 2 s. SQLite builds an index by itself.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_nestloop = off")

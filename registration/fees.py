@@ -76,7 +76,7 @@ def only(*student_ids: int) -> Selection:
 
 def _in_hundredths(sql: str) -> str:
     """SQL for an integer of hundredths as a plain decimal, such as 1.50."""
-    rest = f"({sql}) % 100"
+    rest = f"({sql}) %% 100"
     return (
         f"CAST(({sql}) / 100 AS text) || '.' || CASE WHEN {rest} < 10 THEN '0' ELSE '' END "
         f"|| CAST({rest} AS text)"
@@ -97,7 +97,7 @@ _AMOUNT = (
 )
 _BASIS = (
     "CASE WHEN item.basis = 'flat' AND standing.share = 10000 THEN 'flat' "
-    f"WHEN item.basis = 'flat' THEN {_in_hundredths('standing.share')} || '% kept of the flat fee' "
+    f"WHEN item.basis = 'flat' THEN {_in_hundredths('standing.share')} || '%% kept of the flat fee' "
     f"ELSE {_in_hundredths('standing.held')} || ' credits' || CASE WHEN standing.given_up > 0 "
     f"THEN ', and a share of ' || {_in_hundredths('standing.given_up')} || ' given up' ELSE '' END END"
 )

@@ -19,7 +19,7 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 
 import audit
-from registration.bulk import Selection, insert_charges, open_accounts, void_entries
+from registration.bulk import Selection, insert_charges, open_accounts, prefer_hash_joins, void_entries
 from registration.fees import (
     FeeScope,
     charges_missing,
@@ -80,6 +80,7 @@ def assess_fees(term: Term) -> Assessment:
     if not FeeSchedule.objects.filter(term=term).exists():
         raise Refused(f"{term} has no fee schedule: add one before its fees are assessed.")
     scope = FeeScope([term.pk])
+    prefer_hash_joins()
     before, _ = _charged(term)
     open_accounts(fees_owed(scope), settings.CURRENCY)
     _lock_accounts(scope)
