@@ -54,6 +54,26 @@ class Assessment:
     waiting: int
     unpriced: tuple[int, ...]
 
+    @property
+    def what_waits(self) -> list[str]:
+        """What needs a person, in words."""
+        changes, students = self.waiting, len(self.unpriced)
+        return [
+            *(
+                [f"{changes:,} changes of fees wait for a person: the census of {self.term} is over."]
+                if changes
+                else []
+            ),
+            *(
+                [
+                    f"For {students:,} students no fee schedule fits (residency, living arrangement and currency): "
+                    "their bills stay as they are. Add the schedule, and assess again."
+                ]
+                if students
+                else []
+            ),
+        ]
+
 
 @dataclass(frozen=True)
 class _Settled:
@@ -208,11 +228,7 @@ def _settle(term: Term, scope: FeeScope, *, why: str, charges_newcomers: bool) -
     if timezone.localdate() <= term.census_on:
         settled = _move(scope, why=why)
     else:
-        settled = _Settled(
-            posted=_post(charges_missing(scope, of_newcomers=True)) if charges_newcomers else 0
-        )
-        if settled.posted:
-            ledger_changed.send(sender=LedgerEntry, run=None, entries=settled.posted)
+        settled = _charge_newcomers(scope) if charges_newcomers else _Settled()
     return replace(settled, raised=_put_before_a_person(term, scope, why))
 
 
@@ -232,14 +248,18 @@ def _lock_accounts(scope: FeeScope) -> None:
 def _move(scope: FeeScope, *, why: str) -> _Settled:
     now, who = timezone.now(), audit.current_actor().name
     voided = void_entries(charges_too_many(scope), run_id=None, at=now, by=who, reason=why[:500])
-    posted = _post(charges_missing(scope))
+    posted = insert_charges(charges_missing(scope), at=now, by=who)
     if voided or posted:
         ledger_changed.send(sender=LedgerEntry, run=None, entries=voided + posted)
     return _Settled(posted=posted, voided=voided)
 
 
-def _post(missing: Selection) -> int:
-    return insert_charges(missing, at=timezone.now(), by=audit.current_actor().name)
+def _charge_newcomers(scope: FeeScope) -> _Settled:
+    missing = charges_missing(scope, of_newcomers=True)
+    posted = insert_charges(missing, at=timezone.now(), by=audit.current_actor().name)
+    if posted:
+        ledger_changed.send(sender=LedgerEntry, run=None, entries=posted)
+    return _Settled(posted=posted)
 
 
 # --- what waits for a person ------------------------------------------------------------------------------

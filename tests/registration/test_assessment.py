@@ -307,7 +307,7 @@ def test_a_withdrawal_that_cannot_be_is_refused_in_words(
     term: Term,
     reason: str,
     closed: bool,
-    said: str,  # noqa: FBT001
+    said: str,
 ) -> None:
     Term.objects.filter(pk=term.pk).update(is_current=False, is_closed=closed)
     with pytest.raises(Refused, match=said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from typing import Any
 
@@ -63,10 +64,8 @@ def happen(term: Term, what: str, student: Student, place: int) -> None:
         "residency": lambda: become(student, list(TuitionResidency)[place % 3]),
         "hand_void": lambda: void_one(student, place),
     }
-    try:
+    with contextlib.suppress(operations.Refused, Enrollment.DoesNotExist):
         acts[what]()
-    except (operations.Refused, Enrollment.DoesNotExist):
-        pass
 
 
 def become(student: Student, residency: str) -> None:
