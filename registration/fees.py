@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 
@@ -270,7 +270,7 @@ def found_differences(scope: FeeScope) -> list[tuple[int, int, str, int, int]]:
     return [(row[0], row[1], row[2], row[3], row[4]) for row in _rows(differences(scope))]
 
 
-def _rows(selection: Selection) -> list[tuple[int, ...]]:
+def _rows(selection: Selection) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(selection.sql, selection.params)
         return list(cursor.fetchall())

@@ -9,6 +9,7 @@ from django.db.models import Max
 from django.http import HttpRequest
 
 from integrations.models import Alert, Stream, SyncRun
+from registration.models import FeeChange
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,13 @@ class StreamCard:
 
 def today(request: HttpRequest) -> dict[str, Any]:
     """Return the context of the front page: nothing of connections for those who may not see them."""
+    waiting = (
+        FeeChange.objects.waiting().count() if request.user.has_perm("registration.view_feechange") else 0
+    )
     if not request.user.has_perm("integrations.view_connection"):
-        return {"sees_connections": False}
+        return {"sees_connections": False, "waiting_fee_changes": waiting}
     return {
+        "waiting_fee_changes": waiting,
         "sees_connections": True,
         "may_sync": request.user.has_perm("integrations.change_connection"),
         "open_alerts": Alert.objects.open().select_related("run", "stream__connection"),

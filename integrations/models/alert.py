@@ -27,7 +27,13 @@ class AlertQuerySet(models.QuerySet["Alert"]):
 class Alert(models.Model):
     """One incident. What a stream suffers from has one open alert: a failure that repeats adds to its count."""
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="alerts")
+    stream = models.ForeignKey(
+        Stream,
+        on_delete=models.CASCADE,
+        related_name="alerts",
+        null=True,
+        help_text="Nothing where the incident is of the whole installation, such as a ledger that does not add up.",
+    )
     run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="alerts", null=True)
     incident = models.CharField(
         max_length=120, help_text="What the incident is about: one open alert for each."
@@ -60,10 +66,14 @@ class Alert(models.Model):
         """How the incident ends."""
         if self.run is not None and self.run.status == RunStatus.HELD:
             return "It waits for a person: approve the plan, withhold what tripped, or refuse it."
+        if self.stream is None:
+            return "It closes by itself when the next verification finds nothing wrong."
         return "It closes by itself when the next run succeeds as it should."
 
     def get_absolute_url(self) -> str:
-        """Where the incident can be seen: its run or, when nothing has run, its connection."""
+        """Where the incident can be seen: its run or, when nothing has run, its connection; else the front page."""
         if self.run is not None:
             return self.run.get_absolute_url()
+        if self.stream is None:
+            return reverse("admin:index")
         return reverse("admin:integrations_connection_change", args=[self.stream.connection_id])

@@ -13,14 +13,13 @@ from registration.operations.billing import (
     void,
 )
 from registration.operations.enrollment import drop, enroll, withdraw
+from registration.operations.fee_changes import approve_fee_change, refuse_fee_change
 from registration.operations.fees import (
     Assessment,
-    approve_fee_change,
     assess_fees,
     follow_fees,
     follow_fees_of,
     follow_residency,
-    refuse_fee_change,
 )
 from registration.operations.housing import contact_of, record_assignment
 from registration.operations.refusal import Refused
