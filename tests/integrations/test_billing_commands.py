@@ -42,7 +42,7 @@ def manage(capsys: pytest.CaptureFixture[str]) -> Manage:
 
 
 @pytest.fixture(autouse=True)
-def clock() -> Iterator[time_machine.Coordinates]:
+def clock() -> Iterator[time_machine.Traveller]:
     with time_machine.travel(noon(9, 1), tick=False) as coordinates:
         yield coordinates
 
@@ -62,7 +62,7 @@ def student(term: Term) -> Student:
 
 
 @pytest.fixture
-def waiting(clock: time_machine.Coordinates, student: Student, term: Term) -> FeeChange:
+def waiting(clock: time_machine.Traveller, student: Student, term: Term) -> FeeChange:
     operations.assess_fees(term)
     clock.move_to(noon(9, 12))
     move_in(student, term)

@@ -27,6 +27,7 @@ from registration.models import (
     Student,
     Term,
 )
+from registration.models.billing import EntryKind
 from registration.operations import Refused
 from registration.signals import enrollment_changed, housing_changed, ledger_changed
 from tests.racing import race
@@ -47,7 +48,7 @@ BEFORE_CENSUS, CENSUS, AFTER_CENSUS = noon(9, 1), noon(9, 11), noon(9, 12)
 
 
 @pytest.fixture(autouse=True)
-def clock() -> Iterator[time_machine.Coordinates]:
+def clock() -> Iterator[time_machine.Traveller]:
     """The tests begin before the census of 11 September."""
     with time_machine.travel(BEFORE_CENSUS, tick=False) as coordinates, acting(BURSAR):
         yield coordinates
@@ -226,7 +227,7 @@ def test_only_the_fee_that_differs_is_voided_and_posted(student: Student, term: 
 
 
 def test_a_charge_that_a_person_posted_is_nobody_else_s(student: Student, term: Term) -> None:
-    line = operations.Line(operations.billing.EntryKind.CHARGE, 500, "LIBRARY-FINE")
+    line = operations.Line(EntryKind.CHARGE, 500, "LIBRARY-FINE")
     fine = operations.post(student, term, line)
     operations.assess_fees(term)
     operations.drop(seat(student, Section.objects.get()))
@@ -249,7 +250,7 @@ def test_a_charge_voided_by_hand_comes_back_with_the_next_assessment(student: St
     [(8, 30, "100"), (8, 31, "50"), (9, 6, "50"), (9, 7, "33.33"), (9, 9, "33.33"), (9, 10, "0")],
 )
 def test_a_drop_refunds_by_the_table_to_the_day(
-    clock: time_machine.Coordinates, student: Student, term: Term, month: int, day: int, refunded: str
+    clock: time_machine.Traveller, student: Student, term: Term, month: int, day: int, refunded: str
 ) -> None:
     operations.assess_fees(term)
     clock.move_to(noon(month, day))
@@ -341,7 +342,7 @@ def test_waiting_again_for_a_dropped_seat_does_not_get_out_of_what_was_kept(
     [("UTC", datetime.date(2026, 8, 31)), ("America/New_York", datetime.date(2026, 8, 30))],
 )
 def test_the_day_of_a_drop_is_the_day_where_the_institution_is(
-    clock: time_machine.Coordinates,
+    clock: time_machine.Traveller,
     settings: Any,
     student: Student,
     term: Term,
@@ -357,7 +358,7 @@ def test_the_day_of_a_drop_is_the_day_where_the_institution_is(
 
 
 def test_the_census_ends_at_midnight_where_the_institution_is(
-    clock: time_machine.Coordinates, settings: Any, student: Student, term: Term
+    clock: time_machine.Traveller, settings: Any, student: Student, term: Term
 ) -> None:
     settings.TIME_ZONE = "Asia/Tokyo"
     operations.assess_fees(term)
@@ -370,7 +371,7 @@ def test_the_census_ends_at_midnight_where_the_institution_is(
     assert FeeChange.objects.waiting().count() == 1
 
 
-def test_a_leap_day_is_a_day_like_any_other(clock: time_machine.Coordinates, section: Section) -> None:
+def test_a_leap_day_is_a_day_like_any_other(clock: time_machine.Traveller, section: Section) -> None:
     day = datetime.date
     leap = Term.objects.create(
         code="2028SP", name="Spring 2028", starts_on=day(2028, 2, 14), ends_on=day(2028, 5, 14), census_on=day(2028, 2, 29)
@@ -417,7 +418,7 @@ def test_leaving_a_hall_before_the_census_takes_its_fees_off(
 
 
 def test_checking_out_after_the_census_is_no_change_of_fees(
-    clock: time_machine.Coordinates, student: Student, term: Term
+    clock: time_machine.Traveller, student: Student, term: Term
 ) -> None:
     move_in(student, term)
     operations.assess_fees(term)
@@ -428,7 +429,7 @@ def test_checking_out_after_the_census_is_no_change_of_fees(
 
 
 def test_checking_out_on_the_census_day_still_counts_as_before_it(
-    clock: time_machine.Coordinates, student: Student, term: Term
+    clock: time_machine.Traveller, student: Student, term: Term
 ) -> None:
     move_in(student, term)
     operations.assess_fees(term)
@@ -438,7 +439,7 @@ def test_checking_out_on_the_census_day_still_counts_as_before_it(
 
 
 def test_moving_to_another_hall_keeps_the_history_and_the_fees(
-    clock: time_machine.Coordinates, student: Student, term: Term
+    clock: time_machine.Traveller, student: Student, term: Term
 ) -> None:
     first = move_in(student, term)
     operations.assess_fees(term)
@@ -503,7 +504,7 @@ def test_a_residency_that_changes_takes_its_fees_along(student: Student, term: T
 
 
 @pytest.fixture
-def waiting(clock: time_machine.Coordinates, student: Student, term: Term) -> FeeChange:
+def waiting(clock: time_machine.Traveller, student: Student, term: Term) -> FeeChange:
     """A student who moved on campus after the census."""
     operations.assess_fees(term)
     clock.move_to(AFTER_CENSUS)
@@ -527,7 +528,7 @@ def test_after_the_census_a_change_waits_for_a_person(
 
 
 def test_the_last_day_before_a_change_waits_is_the_census_itself(
-    clock: time_machine.Coordinates, student: Student, term: Term
+    clock: time_machine.Traveller, student: Student, term: Term
 ) -> None:
     operations.assess_fees(term)
     clock.move_to(CENSUS)
@@ -614,7 +615,7 @@ def test_a_change_of_a_term_that_was_closed_meanwhile_is_not_charged(waiting: Fe
 
 
 def test_whoever_was_never_charged_is_charged_after_the_census_too(
-    clock: time_machine.Coordinates, student: Student, section: Section, term: Term
+    clock: time_machine.Traveller, student: Student, section: Section, term: Term
 ) -> None:
     operations.assess_fees(term)
     clock.move_to(AFTER_CENSUS)
@@ -630,7 +631,7 @@ def test_whoever_was_never_charged_is_charged_after_the_census_too(
 @pytest.mark.parametrize("moves", [("in",), ("in", "out"), ("in", "out", "in")])
 @pytest.mark.parametrize("when", [BEFORE_CENSUS, AFTER_CENSUS])
 def test_moving_in_and_out_ends_in_the_same_bill_in_each_order(
-    clock: time_machine.Coordinates,
+    clock: time_machine.Traveller,
     student: Student,
     term: Term,
     assessed: str,

@@ -26,7 +26,7 @@ NAME, PHONE = "Grace Okafor", "+1 555 0100"
 
 
 @pytest.fixture(autouse=True)
-def clock() -> Iterator[time_machine.Coordinates]:
+def clock() -> Iterator[time_machine.Traveller]:
     with time_machine.travel(noon(9, 1), tick=False) as coordinates:
         yield coordinates
 
@@ -100,7 +100,7 @@ def test_nobody_else_assesses(student: Student, term: Term, role: str) -> None:
 
 
 @pytest.fixture
-def waiting(clock: time_machine.Coordinates, student: Student, term: Term) -> FeeChange:
+def waiting(clock: time_machine.Traveller, student: Student, term: Term) -> FeeChange:
     operations.assess_fees(term)
     clock.move_to(noon(9, 12))
     move_in(student, term)

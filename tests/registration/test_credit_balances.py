@@ -23,7 +23,7 @@ TUITION, FEE = 135_000, 41_200
 
 
 @pytest.fixture(autouse=True)
-def clock() -> Iterator[time_machine.Coordinates]:
+def clock() -> Iterator[time_machine.Traveller]:
     with time_machine.travel(noon(8, 25), tick=False) as coordinates, acting(Actor("user", "bea", "3")):
         yield coordinates
 
@@ -49,7 +49,7 @@ def give_aid(student: Student, term: Term, amount: int) -> LedgerEntry:
 
 
 def test_a_credit_balance_counts_from_the_day_it_arose(
-    clock: time_machine.Coordinates, student: Student, term: Term
+    clock: time_machine.Traveller, student: Student, term: Term
 ) -> None:
     assert credit_balances() == []
     clock.move_to(noon(9, 1))
@@ -66,7 +66,7 @@ def test_a_credit_balance_counts_from_the_day_it_arose(
 
 
 def test_a_credit_that_went_and_came_back_counts_from_its_return(
-    clock: time_machine.Coordinates, student: Student, term: Term
+    clock: time_machine.Traveller, student: Student, term: Term
 ) -> None:
     aid = give_aid(student, term, TUITION + FEE + 100)
     clock.move_to(noon(9, 1))
@@ -77,7 +77,7 @@ def test_a_credit_that_went_and_came_back_counts_from_its_return(
 
 
 def test_a_drop_after_the_bill_was_paid_is_when_the_credit_arises(
-    clock: time_machine.Coordinates, student: Student, term: Term
+    clock: time_machine.Traveller, student: Student, term: Term
 ) -> None:
     clock.move_to(noon(8, 26))
     give_aid(student, term, TUITION + FEE)
@@ -88,7 +88,7 @@ def test_a_drop_after_the_bill_was_paid_is_when_the_credit_arises(
 
 
 def test_aid_that_was_only_anticipated_never_counted(
-    clock: time_machine.Coordinates, student: Student, term: Term
+    clock: time_machine.Traveller, student: Student, term: Term
 ) -> None:
     LedgerEntry.objects.create(
         account_id=student.pk, term=term, kind="aid", state="anticipated", amount_minor=10**6,
@@ -102,7 +102,7 @@ def test_aid_that_was_only_anticipated_never_counted(
 
 
 def test_the_day_is_the_day_where_the_institution_is(
-    clock: time_machine.Coordinates, settings: pytest.FixtureRequest, student: Student, term: Term
+    clock: time_machine.Traveller, settings: pytest.FixtureRequest, student: Student, term: Term
 ) -> None:
     settings.TIME_ZONE = "America/Los_Angeles"  # type: ignore[attr-defined]
     clock.move_to(datetime.datetime(2026, 9, 2, 6, 59, tzinfo=datetime.UTC))
@@ -110,7 +110,7 @@ def test_the_day_is_the_day_where_the_institution_is(
     assert credit_balances()[0].arose_on == datetime.date(2026, 9, 1)
 
 
-def test_the_most_urgent_stands_first(clock: time_machine.Coordinates, student: Student, term: Term) -> None:
+def test_the_most_urgent_stands_first(clock: time_machine.Traveller, student: Student, term: Term) -> None:
     late, early = make_students(2)
     clock.move_to(noon(8, 30))
     give_aid(early, term, 10)

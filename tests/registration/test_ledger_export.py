@@ -21,7 +21,7 @@ from tests.university import make_students, make_terms
 
 
 @pytest.fixture(autouse=True)
-def clock() -> Iterator[time_machine.Coordinates]:
+def clock() -> Iterator[time_machine.Traveller]:
     with time_machine.travel(noon(9, 1), tick=False) as coordinates:
         yield coordinates
 
@@ -42,7 +42,7 @@ def rows_of(first: int, last: int) -> list[dict[str, str]]:
 
 
 def test_an_entry_moves_when_posted_and_back_when_voided(
-    clock: time_machine.Coordinates, student: Student, term: Term
+    clock: time_machine.Traveller, student: Student, term: Term
 ) -> None:
     entry = operations.post(student, term, Line(EntryKind.CHARGE, 5_000, "LAB"))
     before = export_ledger(datetime.date(2026, 9, 1), datetime.date(2026, 9, 1))
@@ -74,7 +74,7 @@ def test_what_was_only_anticipated_never_moves(student: Student, term: Term) -> 
 
 
 def test_a_day_is_a_day_where_the_institution_is(
-    clock: time_machine.Coordinates, settings: Any, student: Student, term: Term
+    clock: time_machine.Traveller, settings: Any, student: Student, term: Term
 ) -> None:
     settings.TIME_ZONE = "America/New_York"
     clock.move_to(datetime.datetime(2026, 9, 2, 3, 59, tzinfo=datetime.UTC))
