@@ -23,7 +23,9 @@ def grant(apps: Any, app_label: str, permissions: Mapping[str, Iterable[str]]) -
             action, _, model = codename.rpartition("_")
             content_type, _ = content_types.objects.get_or_create(app_label=app_label, model=model)
             permission, _ = rows.objects.get_or_create(
-                content_type=content_type, codename=codename, defaults={"name": f"Can {action} {model}"}
+                content_type=content_type,
+                codename=codename,
+                defaults={"name": f"Can {action.replace('_', ' ')} {model}"},
             )
             group.permissions.add(permission)
 

@@ -15,7 +15,16 @@ import audit
 # The side bar's groups, and the models in each, by label. A model that is named nowhere is reached by links only.
 GROUPS: Final = (
     ("Connections", ("integrations.connection", "integrations.syncrun", "integrations.rejectedrecord")),
-    ("Students", ("registration.student", "registration.enrollment", "registration.ledgerentry")),
+    ("Students", ("registration.student", "registration.enrollment", "registration.housingassignment")),
+    (
+        "Billing",
+        (
+            "registration.ledgerentry",
+            "registration.feechange",
+            "registration.feeschedule",
+            "registration.billingaccount",
+        ),
+    ),
     (
         "Catalogue",
         (

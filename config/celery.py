@@ -1,12 +1,13 @@
 """The Celery application and the whole beat table.
 
 Beat only rings: each entry looks in the database for what is due, so a ring that is missed, doubled or late
-changes nothing but the moment at which due work is found.
+changes nothing but the moment at which due work is found. Hours are those of TIME_ZONE.
 """
 
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -20,6 +21,7 @@ app.conf.beat_schedule = {
     "seal-audit": {"task": "audit.tasks.seal", "schedule": 5.0},
     "export-audit-head": {"task": "audit.tasks.export_hourly_head", "schedule": 3600.0},
     "close-floods": {"task": "audit.tasks.close_floods", "schedule": 30.0},
+    "verify-ledger": {"task": "integrations.tasks.verify_ledger", "schedule": crontab(hour=2, minute=17)},
     "send-alerts": {"task": "integrations.tasks.send_alerts", "schedule": 20.0},
     "notice-certificates": {"task": "integrations.tasks.notice_certificates", "schedule": 3600.0},
     "prune": {"task": "integrations.tasks.prune", "schedule": 3600.0},

@@ -12,6 +12,7 @@ from integrations import alerts, expiry, operations, reminders, retention
 from integrations.models import SyncRun
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 from integrations.sync.silence import notice_silent_feeds
+from integrations.sync.verification import watch_ledger
 
 WORKER = Actor(kind="worker", name="schedule")
 # A queued run that nobody has taken for this long has lost its ring.
@@ -69,3 +70,10 @@ def remind_of_expiry() -> int:
     """Send the letters that say whose keys will stop working."""
     with acting(WORKER):
         return reminders.remind()
+
+
+@shared_task
+def verify_ledger() -> int:
+    """Check the whole ledger; a fault is an alert. Returns how many there are."""
+    with acting(WORKER):
+        return watch_ledger()

@@ -12,6 +12,7 @@ from django.utils import timezone
 from apiauth.models import Consumer
 from integrations.models import Alert, Stream, SyncRun
 from integrations.reminders import soon_expired
+from registration.models import FeeChange
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,14 @@ class StreamCard:
 
 def today(request: HttpRequest) -> dict[str, Any]:
     """Return the context of the front page: nothing of connections for those who may not see them."""
+    waiting = (
+        FeeChange.objects.waiting().count() if request.user.has_perm("registration.view_feechange") else 0
+    )
     if not request.user.has_perm("integrations.view_connection"):
-        return {"sees_connections": False}
+        return {"sees_connections": False, "waiting_fee_changes": waiting}
     return {
         "expiring": expiring_consumers(request),
+        "waiting_fee_changes": waiting,
         "sees_connections": True,
         "may_sync": request.user.has_perm("integrations.change_connection"),
         "open_alerts": Alert.objects.open().select_related("run", "connection", "stream__connection"),

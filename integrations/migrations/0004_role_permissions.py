@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from apiauth.roles import grant
+from apiauth.roles import grant, withdraw
 
 PERMISSIONS = {
     "Principal": ["view_connection", "view_stream", "view_syncrun", "view_change", "decide_college_syncrun"],
@@ -13,12 +13,7 @@ def give(apps, schema_editor):
 
 
 def take(apps, schema_editor):
-    groups = apps.get_model("auth", "Group")
-    for role, codenames in PERMISSIONS.items():
-        group = groups.objects.get(name=role)
-        group.permissions.remove(
-            *group.permissions.filter(content_type__app_label="integrations", codename__in=codenames)
-        )
+    withdraw(apps, "integrations", PERMISSIONS)
 
 
 class Migration(migrations.Migration):

@@ -113,12 +113,8 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="alert",
             constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("connection__isnull", True), ("stream__isnull", False)),
-                    models.Q(("connection__isnull", False), ("stream__isnull", True)),
-                    _connector="OR",
-                ),
-                name="alert_is_about_a_stream_or_a_connection",
+                condition=models.Q(("stream__isnull", True), ("connection__isnull", True), _connector="OR"),
+                name="alert_is_about_one_thing",
             ),
         ),
         migrations.AddConstraint(

@@ -13,6 +13,7 @@ from django.db.models import Q, Sum
 
 from registration.models.catalogue import Term
 from registration.models.constraints import currency_code, one_of
+from registration.models.fees import FeeItem
 from registration.models.people import Student
 from registration.money import decimal_text, display
 
@@ -58,6 +59,11 @@ class AccountTotals:
     def balance(self) -> int:
         return self.charges - self.posted_aid - self.payments + self.refunds
 
+    @property
+    def credit(self) -> int:
+        """What the institution owes the student, nothing when it is the other way round."""
+        return max(-self.balance, 0)
+
     def as_decimal_texts(self) -> dict[str, str]:
         """Every total and the balance as plain decimal strings."""
         names = ("balance", "charges", "posted_aid", "anticipated_aid", "payments", "refunds")
@@ -79,6 +85,7 @@ class BillingAccount(models.Model):
 
     class Meta:
         ordering = ["student"]
+        permissions = [("refund_billingaccount", "Can refund billingaccount")]
         constraints = [
             models.CheckConstraint(
                 name="billing_account_currency_is_iso_code", condition=currency_code("currency")
@@ -129,6 +136,10 @@ class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
         """Narrow to aid and to adjustments of aid."""
         return self.filter(Q(kind=EntryKind.AID) | Q(adjusts=EntryKind.AID))
 
+    def from_schedules(self) -> LedgerEntryQuerySet:
+        """Narrow to charges that fee schedules say."""
+        return self.filter(fee_item__isnull=False)
+
 
 class LedgerEntry(models.Model):
     """One line of a student's bill.
@@ -152,6 +163,21 @@ class LedgerEntry(models.Model):
     code = models.CharField(max_length=40, help_text="The fund of an aid, the fee of a charge.")
     description = models.CharField(max_length=200, blank=True)
     effective_on = models.DateField(null=True, blank=True, help_text="The day that the money counts from.")
+    fee_item = models.ForeignKey(
+        FeeItem,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="entries",
+        help_text="Of a charge that a fee schedule says: the fee.",
+    )
+    basis = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="How the amount of such a charge came about.",
+    )
 
     corrects = models.ForeignKey(
         "self",
@@ -170,6 +196,13 @@ class LedgerEntry(models.Model):
     voided_by = models.CharField(max_length=150, blank=True)
     voided_run = models.BigIntegerField(null=True, blank=True)
     void_reason = models.CharField(max_length=500, blank=True)
+    voided_from = models.CharField(
+        max_length=12,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What a void entry was before: only what was posted had counted.",
+    )
 
     objects = LedgerEntryQuerySet.as_manager()
 
@@ -225,6 +258,20 @@ class LedgerEntry(models.Model):
             ),
             models.CheckConstraint(
                 name="ledger_entry_currency_is_iso_code", condition=currency_code("currency")
+            ),
+            models.CheckConstraint(
+                name="ledger_entry_only_a_charge_follows_a_schedule",
+                condition=Q(fee_item__isnull=True) | Q(kind=EntryKind.CHARGE),
+            ),
+            models.UniqueConstraint(
+                fields=["account", "term", "code"],
+                condition=Q(fee_item__isnull=False) & ~Q(state="void"),
+                name="ledger_entry_one_live_charge_a_fee",
+            ),
+            models.CheckConstraint(
+                name="ledger_entry_only_a_void_was_something_else",
+                condition=Q(voided_from="")
+                | Q(state=EntryState.VOID, voided_from__in=["anticipated", "posted"]),
             ),
         ]
 

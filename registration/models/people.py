@@ -101,6 +101,7 @@ class Student(models.Model):
 
     class Meta:
         ordering = ["number"]
+        permissions = [("withdraw_student", "Can withdraw student")]
         constraints = [
             models.CheckConstraint(
                 name="student_numbered_and_named", condition=filled("number", "family_name")

@@ -42,9 +42,11 @@ FROZEN: dict[str, tuple[str, ...]] = {
     "posted_by": ("'somebody else'",),
     "posted_run": ("8", "NULL"),
     "posted_change": ("9", "NULL"),
+    "fee_item_id": ("1",),
+    "basis": ("'12.00 credits'",),
 }
 # What the void itself writes.
-WRITTEN_BY_A_VOID = {"state", "voided_at", "voided_by", "voided_run", "void_reason"}
+WRITTEN_BY_A_VOID = {"state", "voided_from", "voided_at", "voided_by", "voided_run", "void_reason"}
 CHANGES = [f"{column} = {value}" for column, values in FROZEN.items() for value in values]
 
 

@@ -1,5 +1,4 @@
-"""What may be done to registration's records: each a change, its audit event and its domain signal, in one
-transaction. The admin, the API, the commands and the sync engine all come through here."""
+"""What may be done to a bill."""
 
 from __future__ import annotations
 
@@ -12,15 +11,11 @@ from django.utils import timezone
 
 import audit
 from registration.bulk import Selection, insert_entries, void_entries
-from registration.models import BillingAccount, Enrollment, LedgerEntry, Section, Student, Term
+from registration.models import BillingAccount, LedgerEntry, Student, Term
 from registration.models.billing import EntryKind, EntryState
-from registration.models.enrollment import EnrollmentStatus
-from registration.models.people import StudentStatus
-from registration.signals import enrollment_changed, ledger_changed
-
-
-class Refused(Exception):
-    """The operation was not done. Its text says why, and what can be done instead."""
+from registration.money import display
+from registration.operations.refusal import Refused
+from registration.signals import ledger_changed
 
 
 def open_account(student: Student) -> BillingAccount:
@@ -29,63 +24,6 @@ def open_account(student: Student) -> BillingAccount:
         student=student, defaults={"currency": settings.CURRENCY}
     )
     return account
-
-
-@transaction.atomic
-def enroll(student: Student, section: Section) -> Enrollment:
-    """Give the student a seat in the section, or a place on its waiting list when no seat is free.
-
-    Returns the enrollment. Raises Refused when the student is not active, is already in the section or has
-    completed it, or the term's books are closed.
-    """
-    student = Student.objects.get(pk=student.pk)  # whoever calls may have looked a while ago
-    section = (
-        Section.objects.select_for_update(of=("self",)).select_related("term", "course").get(pk=section.pk)
-    )
-    if student.status != StudentStatus.ACTIVE:
-        raise Refused(
-            f"{student} is {student.get_status_display().lower()}: only an active student can enroll."
-        )
-    if section.term.is_closed:
-        raise Refused(f"The books of {section.term} are closed: nobody can enroll in it any more.")
-    enrollment = Enrollment.objects.filter(student=student, section=section).first()
-    if enrollment and enrollment.status in (EnrollmentStatus.ENROLLED, EnrollmentStatus.WAITLISTED):
-        raise Refused(f"{student} is already {enrollment.status} in {section}.")
-    if enrollment and enrollment.status == EnrollmentStatus.COMPLETED:
-        raise Refused(f"{student} has completed {section}: enroll in a section of another term instead.")
-    enrollment = enrollment or Enrollment(student=student, section=section)
-    has_seat = section.enrollments.enrolled().count() < section.capacity
-    enrollment.status = EnrollmentStatus.ENROLLED if has_seat else EnrollmentStatus.WAITLISTED
-    enrollment.status_since_at = timezone.now()
-    enrollment.save()
-    audit.record(
-        f"enrollment.{enrollment.status}", enrollment, detail={"student": student.number, "crn": section.crn}
-    )
-    enrollment_changed.send(sender=Enrollment, enrollment=enrollment)
-    return enrollment
-
-
-@transaction.atomic
-def drop(enrollment: Enrollment, *, reason: str = "") -> Enrollment:
-    """Take the student out of the section. Raises Refused when there is no seat or place to give up."""
-    enrollment = (
-        Enrollment.objects.select_for_update(of=("self",))
-        .select_related("student", "section__course")
-        .get(pk=enrollment.pk)
-    )
-    if enrollment.status not in (EnrollmentStatus.ENROLLED, EnrollmentStatus.WAITLISTED):
-        raise Refused(f"{enrollment} is {enrollment.status}: there is nothing to drop.")
-    enrollment.status = EnrollmentStatus.DROPPED
-    enrollment.status_since_at = timezone.now()
-    enrollment.save(update_fields=["status", "status_since_at"])
-    audit.record(
-        "enrollment.dropped",
-        enrollment,
-        reason=reason,
-        detail={"student": enrollment.student.number, "crn": enrollment.section.crn},
-    )
-    enrollment_changed.send(sender=Enrollment, enrollment=enrollment)
-    return enrollment
 
 
 @dataclass(frozen=True)
@@ -131,11 +69,11 @@ def void(entry: LedgerEntry, *, reason: str) -> LedgerEntry:
     entry = LedgerEntry.objects.select_for_update().get(pk=entry.pk)
     if entry.state == EntryState.VOID:
         raise Refused("This entry is void already.")
-    entry.state = EntryState.VOID
+    entry.voided_from, entry.state = entry.state, EntryState.VOID
     entry.voided_at = timezone.now()
     entry.voided_by = audit.current_actor().name
     entry.void_reason = reason
-    entry.save(update_fields=["state", "voided_at", "voided_by", "void_reason"])
+    entry.save(update_fields=["state", "voided_from", "voided_at", "voided_by", "void_reason"])
     student = Student.objects.get(pk=entry.account_id)
     audit.record("ledger_entry.voided", entry, reason=reason, detail={"student": student.number})
     ledger_changed.send(sender=LedgerEntry, run=None, entries=1)
@@ -148,9 +86,14 @@ def correct(entry: LedgerEntry, amount_minor: int, *, reason: str) -> LedgerEntr
     units, of the same sign as its kind asks for). Returns the new entry.
 
     It remembers which entry it stands for, so that a sync that has something else to say finds a conflict and not a
-    stranger. Raises Refused without a reason, for an entry that is void, and for the amount that it has already.
+    stranger. Raises Refused without a reason, for an entry that is void or follows a fee
+    schedule, and for the amount that it has already.
     """
     original = LedgerEntry.objects.select_for_update().get(pk=entry.pk)
+    if original.fee_item_id is not None:
+        raise Refused(
+            "This charge follows a fee schedule: change the schedule, or post an adjustment beside it."
+        )
     if original.amount_minor == amount_minor:
         raise Refused("The entry has this amount already.")
     if amount_minor == 0:
@@ -179,6 +122,30 @@ def correct(entry: LedgerEntry, amount_minor: int, *, reason: str) -> LedgerEntr
     audit.record("ledger_entry.corrected", corrected, reason=reason, detail={"replaces": original.pk})
     ledger_changed.send(sender=LedgerEntry, run=None, entries=1)
     return corrected
+
+
+@transaction.atomic
+def refund(student: Student, term: Term, amount_minor: int, *, reason: str) -> LedgerEntry:
+    """Give a credit balance, or a part of it, back to the student: an entry of the ledger, in minor units.
+
+    Raises Refused without a reason, or when the amount is nothing or more than the account has in credit.
+    """
+    if not reason.strip():
+        raise Refused("Say why, or by which payment: the reason is kept with the entry.")
+    open_account(student)
+    # Whoever else refunds from this account waits here, so that a credit is not paid out twice.
+    account = BillingAccount.objects.select_for_update(no_key=True).get(pk=student.pk)
+    credit = account.totals().credit
+    if amount_minor <= 0:
+        raise Refused("A refund is more than nothing.")
+    if amount_minor > credit:
+        raise Refused(
+            f"The account has {display(credit, account.currency)} in credit: no more than that can be refunded."
+        )
+    line = Line(
+        EntryKind.REFUND, amount_minor, "REFUND", "Refund to the student", effective_on=timezone.localdate()
+    )
+    return post(student, term, line, reason=reason)
 
 
 @transaction.atomic
