@@ -6,8 +6,9 @@ is ignored; when the source says something else, or a person releases it, the ne
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -87,10 +88,14 @@ def steps_to_undo(
         links = {link.key: link for link in run.stream.links.filter(key__in=[change.key for change in chunk])}
         holding = [links[change.key].object_id for change in chunk]
         entries = LedgerEntry.objects.in_bulk([pk for pk in holding if pk])
+        refunds = LedgerEntry.objects.last_refunds({entry.account_id for entry in entries.values()})
         for change in chunk:
             link = links[change.key]
-            skipped = _why_skipped(change, link, entries.get(link.object_id or 0))
-            yield Step(change, link, skipped or _whose_else(change, within))
+            entry = entries.get(link.object_id or 0)
+            step = Step(change, link, _why_skipped(change, link, entry) or _whose_else(change, within))
+            if not step.skipped and entry is not None:
+                step = replace(step, skipped=_why_refunded(step, entry, refunds.get(entry.account_id)))
+            yield step
 
 
 def _why_skipped(change: Change, link: SyncLink, entry: LedgerEntry | None) -> str:
@@ -100,6 +105,14 @@ def _why_skipped(change: Change, link: SyncLink, entry: LedgerEntry | None) -> s
     if entry is not None and entry.state == EntryState.VOID:
         return f"voided by hand since, by {entry.voided_by}"
     return ""
+
+
+def _why_refunded(step: Step, entry: LedgerEntry, refunded_at: datetime.datetime | None) -> str:
+    """Aid that has been paid out to the student stays on the bill: taking it off would make a debt of a refund."""
+    takes_away = (step.amount_restored or 0) < (step.change.amount_after or 0)
+    if not takes_away or refunded_at is None or refunded_at < entry.posted_at:
+        return ""
+    return f"refunded to the student on {refunded_at:%Y-%m-%d}"
 
 
 def _whose_else(change: Change, within: College | None) -> str:

@@ -6,10 +6,12 @@ take is from anticipated or posted to void, which the database itself enforces (
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db import models
-from django.db.models import Q, Sum
+from django.db.models import Max, Q, Sum
 
 from registration.models.catalogue import Term
 from registration.models.constraints import currency_code, one_of
@@ -131,6 +133,11 @@ class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
     def voided_by_hand(self) -> LedgerEntryQuerySet:
         """Narrow to entries that a sync posted and a person voided."""
         return self.filter(state=EntryState.VOID, voided_run__isnull=True, posted_run__isnull=False)
+
+    def last_refunds(self, accounts: Collection[int]) -> dict[int, datetime.datetime]:
+        """When a credit was paid out last, by the account's id, of those among `accounts` where one was."""
+        refunds = self.live().filter(kind=EntryKind.REFUND, account_id__in=accounts).order_by()
+        return dict(refunds.values_list("account_id").annotate(last=Max("posted_at")))
 
     def from_aid(self) -> LedgerEntryQuerySet:
         """Narrow to aid and to adjustments of aid."""
