@@ -163,6 +163,8 @@ def _gross_change(case: _Case) -> str:
     limits, currency = case.limits, settings.CURRENCY
     if limits.max_gross_change is None and limits.max_gross_change_share is None:
         return ""
+    if not case.certificate.counts.live_before:
+        return ""  # whether the first load waits is said by its own guard: a share of nothing says nothing
     gross = int(case.run.changes.effective().aggregate(total=Sum("moved"))["total"] or 0)
     if gross <= to_minor(limits.max_gross_change or 0, currency):
         return ""

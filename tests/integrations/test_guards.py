@@ -48,6 +48,15 @@ def test_the_first_load_of_money_waits_for_a_person(feed: Feed, load: Load, sync
     assert sync().status == "applied"
 
 
+@pytest.mark.usefixtures("students")
+def test_a_first_load_that_is_allowed_goes_through_however_much_it_brings(
+    feed: Feed, load: Load, sync: Sync
+) -> None:
+    load(guards={"first_load": "apply"})
+    feed.awards = [award(number, amount="40000.00") for number in range(1, 13)]
+    assert (sync().status, sync().unchanged) == ("applied", 12)
+
+
 @pytest.mark.usefixtures("term_time")
 @pytest.mark.parametrize(
     ("gone", "status"), [(10, "applied"), (20, "applied"), (21, "held"), (LIVE // 2, "held"), (LIVE, "held")]

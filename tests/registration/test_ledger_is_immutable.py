@@ -42,6 +42,7 @@ FROZEN: dict[str, tuple[str, ...]] = {
     "posted_by": ("'somebody else'",),
     "posted_run": ("8", "NULL"),
     "posted_change": ("9", "NULL"),
+    "corrects_id": ("id",),
     "fee_item_id": ("1",),
     "basis": ("'12.00 credits'",),
 }
