@@ -20,12 +20,23 @@ def grant(apps: Any, app_label: str, permissions: Mapping[str, Iterable[str]]) -
     for role, codenames in permissions.items():
         group, _ = groups.objects.get_or_create(name=role)
         for codename in codenames:
-            action, _, model = codename.partition("_")
+            action, _, model = codename.rpartition("_")
             content_type, _ = content_types.objects.get_or_create(app_label=app_label, model=model)
             permission, _ = rows.objects.get_or_create(
-                content_type=content_type, codename=codename, defaults={"name": f"Can {action} {model}"}
+                content_type=content_type,
+                codename=codename,
+                defaults={"name": f"Can {action.replace('_', ' ')} {model}"},
             )
             group.permissions.add(permission)
+
+
+def withdraw(apps: Any, app_label: str, permissions: Mapping[str, Iterable[str]]) -> None:
+    """Take permissions from roles again, and no others: what one `grant` among several is undone by."""
+    rows, groups = apps.get_model("auth", "Permission"), apps.get_model("auth", "Group")
+    for role, codenames in permissions.items():
+        given = rows.objects.filter(content_type__app_label=app_label, codename__in=list(codenames))
+        for group in groups.objects.filter(name=role):
+            group.permissions.remove(*given)
 
 
 def revoke(apps: Any, app_label: str) -> None:

@@ -18,13 +18,22 @@ class RefuseChanges(Operation):
 
     `allowed_update` is a SQL condition over OLD and NEW under which an UPDATE may pass all the same; it is
     written once for both databases. `frozen` names the columns that even such an UPDATE must leave alone.
+    `keys` are the columns that are unique, each by itself: SQLite replaces a row by any of them.
     """
 
     reversible = True
     reduces_to_sql = True
 
-    def __init__(self, table: str, *, allowed_update: str = "", frozen: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        table: str,
+        *,
+        allowed_update: str = "",
+        frozen: Sequence[str] = (),
+        keys: Sequence[str] = ("id",),
+    ) -> None:
         self.table = table
+        self.keys = tuple(keys)
         self.allowed_update = allowed_update
         self.frozen = tuple(frozen)
 
@@ -79,7 +88,8 @@ class RefuseChanges(Operation):
         when = when.replace("IS NOT DISTINCT FROM", "IS")
         # INSERT OR REPLACE deletes the row that stands in its way without telling the delete trigger
         # (sqlite.org/lang_conflict), so an insert over a row that is there is refused by a trigger of its own.
-        taken = f"WHEN EXISTS (SELECT 1 FROM {self.table} WHERE id = NEW.id) "
+        same = " OR ".join(f"{key} = NEW.{key}" for key in self.keys)
+        taken = f"WHEN EXISTS (SELECT 1 FROM {self.table} WHERE {same}) "
         return [
             f"CREATE TRIGGER {self.table}_no_{event.lower()} BEFORE {event} ON {self.table} FOR EACH ROW "
             f"{condition}BEGIN SELECT RAISE(ABORT, "
@@ -92,3 +102,109 @@ class RefuseChanges(Operation):
         if vendor == "postgresql":
             return [f"DROP FUNCTION {self.table}_refuse() CASCADE"]
         return [f"DROP TRIGGER {self.table}_no_{event}" for event in ("update", "delete", "insert")]
+
+
+# Whose rights an archiving has on PostgreSQL, and nobody else. See audit/database_roles.py.
+ARCHIVIST = "matricula_archivist"
+
+
+class AllowArchiving(Operation):
+    """Let rows go from a table that refuses changes, once `is_archived` (a SQL condition over OLD) holds for them.
+
+    On PostgreSQL only the archivist's role may; SQLite has no roles, so that there the condition is all. It asks for a
+    signed checkpoint that covers the row.
+    """
+
+    reversible = True
+    reduces_to_sql = True
+
+    def __init__(self, table: str, *, is_archived: str) -> None:
+        self.table = table
+        self.is_archived = is_archived
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Triggers are no part of Django's state."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute(
+                self._function(
+                    f"IF TG_OP = 'DELETE' AND current_user = '{ARCHIVIST}' THEN "
+                    f"IF {self.is_archived} THEN RETURN OLD; END IF; END IF; "
+                ),
+                params=None,
+            )
+            return
+        self._replace_delete_trigger(schema_editor, f"WHEN NOT ({self.is_archived}) ")
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute(self._function(""), params=None)
+            return
+        self._replace_delete_trigger(schema_editor, "")
+
+    def describe(self) -> str:
+        return f"Let archived rows of {self.table} go"
+
+    def _function(self, exception: str) -> str:
+        # Two IFs: OLD has no meaning in a trigger FOR EACH STATEMENT, which TRUNCATE's is.
+        return (
+            f"CREATE OR REPLACE FUNCTION {self.table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN {exception}RAISE EXCEPTION '% refused: rows of {self.table} are never changed or deleted', TG_OP "
+            "USING ERRCODE = 'restrict_violation'; END $$"
+        )
+
+    def _replace_delete_trigger(self, schema_editor: BaseDatabaseSchemaEditor, condition: str) -> None:
+        schema_editor.execute(f"DROP TRIGGER {self.table}_no_delete", params=None)
+        schema_editor.execute(
+            f"CREATE TRIGGER {self.table}_no_delete BEFORE DELETE ON {self.table} FOR EACH ROW {condition}BEGIN "
+            f"SELECT RAISE(ABORT, 'DELETE refused: rows of {self.table} are never changed or deleted'); END",
+            params=None,
+        )
+
+
+class LiftRefusal(Operation):
+    """Take the triggers of an earlier RefuseChanges away, so that another one may make them anew: with more frozen
+    columns, or after SQLite has remade the table. Backwards, they are as they were."""
+
+    reversible = True
+    reduces_to_sql = True
+
+    def __init__(self, refusal: RefuseChanges) -> None:
+        self.refusal = refusal
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Triggers are no part of Django's state."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self.refusal.database_backwards(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self.refusal.database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def describe(self) -> str:
+        return f"Let rows of {self.refusal.table} change, until a refusal is made anew"

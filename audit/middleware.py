@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 from django.http import HttpRequest, HttpResponse
 
+from audit.address import client_address
 from audit.context import SYSTEM, Actor, acting, ascribe
 
 
@@ -22,7 +23,7 @@ class RequestContextMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request_id = uuid.uuid4().hex
-        address = request.META.get("REMOTE_ADDR", "")
+        address = client_address(request.META)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             with acting(SYSTEM, request_id=request_id, address=address):
                 response = self.get_response(request)

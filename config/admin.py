@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final
 
 from django.contrib.admin import AdminSite
+from django.db import transaction
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+
+import audit
 
 # The side bar's groups, and the models in each, by label. A model that is named nowhere is reached by links only.
 GROUPS: Final = (
     ("Connections", ("integrations.connection", "integrations.syncrun", "integrations.rejectedrecord")),
-    ("Students", ("registration.student", "registration.enrollment", "registration.ledgerentry")),
+    ("Students", ("registration.student", "registration.enrollment", "registration.housingassignment")),
+    (
+        "Billing",
+        (
+            "registration.ledgerentry",
+            "registration.feechange",
+            "registration.feeschedule",
+            "registration.billingaccount",
+        ),
+    ),
     (
         "Catalogue",
         (
@@ -22,7 +35,8 @@ GROUPS: Final = (
             "registration.college",
         ),
     ),
-    ("Staff", ("apiauth.user", "auth.group")),
+    ("Partners", ("apiauth.consumer",)),
+    ("Staff", ("apiauth.user", "auth.group", "registration.collegemember")),
     ("Audit", ("audit.auditevent",)),
 )
 
@@ -38,6 +52,21 @@ class MatriculaAdminSite(AdminSite):
         from integrations.admin.today import today  # noqa: PLC0415
 
         return super().index(request, {**today(request), **(extra_context or {})})
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """A person's new password for themselves, with its event: both or neither."""
+        with transaction.atomic():
+            answer = super().password_change(request, extra_context)
+            # Django answers a change with a redirect, and one that it refuses with the form.
+            if (
+                request.method == "POST"
+                and answer.status_code == HTTPStatus.FOUND
+                and request.user.is_authenticated
+            ):
+                audit.record("user.password_changed", request.user)
+        return answer
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """The models that this person may see, in the groups of their work rather than by app."""

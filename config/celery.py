@@ -1,12 +1,13 @@
 """The Celery application and the whole beat table.
 
 Beat only rings: each entry looks in the database for what is due, so a ring that is missed, doubled or late
-changes nothing but the moment at which due work is found.
+changes nothing but the moment at which due work is found. Hours are those of TIME_ZONE.
 """
 
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -17,7 +18,15 @@ app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "start-due-syncs": {"task": "integrations.tasks.start_due_syncs", "schedule": 10.0},
     "sweep-runs": {"task": "integrations.tasks.sweep_runs", "schedule": 15.0},
+    "seal-audit": {"task": "audit.tasks.seal", "schedule": 5.0},
+    "export-audit-head": {"task": "audit.tasks.export_hourly_head", "schedule": 3600.0},
+    "close-floods": {"task": "audit.tasks.close_floods", "schedule": 30.0},
+    "verify-ledger": {"task": "integrations.tasks.verify_ledger", "schedule": crontab(hour=2, minute=17)},
     "send-alerts": {"task": "integrations.tasks.send_alerts", "schedule": 20.0},
     "notice-certificates": {"task": "integrations.tasks.notice_certificates", "schedule": 3600.0},
     "prune": {"task": "integrations.tasks.prune", "schedule": 3600.0},
+    "store-usage": {"task": "apiauth.tasks.store_usage", "schedule": 30.0},
+    "tell-counted-refusals": {"task": "apiauth.tasks.tell_counted_refusals", "schedule": 30.0},
+    "remove-expired-tokens": {"task": "apiauth.tasks.remove_expired_tokens", "schedule": 3600.0},
+    "remind-of-expiry": {"task": "integrations.tasks.remind_of_expiry", "schedule": 3600.0},
 }

@@ -15,6 +15,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
+from audit.database_roles import excess_rights
+from audit.signing import verifying_keys
 from integrations.models.sealed import key_ring
 
 MIN_LEASE_SECONDS: Final = 2
@@ -25,10 +27,11 @@ _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):[0-9]{1,
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """What every installation needs to be right."""
     found: list[CheckMessage] = []
-    try:
-        key_ring()
-    except ImproperlyConfigured as error:
-        found.append(Error(str(error), id="matricula.E001"))
+    for keys, code in ((key_ring, "E001"), (verifying_keys, "E008")):
+        try:
+            keys()
+        except ImproperlyConfigured as error:
+            found.append(Error(str(error), id=f"matricula.{code}"))
     if not re.fullmatch(r"[A-Z]{3}", settings.CURRENCY):
         found.append(
             Error(
@@ -41,6 +44,13 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                 f"RUN_LEASE_SECONDS is {settings.RUN_LEASE_SECONDS}: a run would lose its lease while it works.",
                 hint=f"Set it to {MIN_LEASE_SECONDS} or more; 30 is the default.",
                 id="matricula.E003",
+            )
+        )
+    if settings.TRUSTED_PROXY_COUNT < 0:
+        found.append(
+            Error(
+                f"TRUSTED_PROXY_COUNT is {settings.TRUSTED_PROXY_COUNT}: a number of proxies is 0 or more.",
+                id="matricula.E007",
             )
         )
     return [*found, *_check_wire()]
@@ -94,3 +104,22 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
         ),
     )
     return [Error(text, hint=hint, id=f"matricula.{code}") for is_so, text, hint, code in faults if is_so]
+
+
+@register(Tags.database, deploy=True)
+def check_database_role(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Whether the database role at hand could empty the trail. Asks the database, so that it runs as Django's own checks
+    of that kind do: with `check --deploy --database default`."""
+    excess = excess_rights() if databases else []
+    if not excess:
+        return []
+    return [
+        Error(
+            f"The database role of DATABASE_URL may {', '.join(excess)}: whoever takes over the product could rewrite the "
+            "audit trail.",
+            hint="Let the owner run what `manage.py audit_roles` prints, and connect as the runtime role.",
+            id="matricula.E020",
+        )
+    ]

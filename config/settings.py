@@ -39,9 +39,16 @@ def _key(name: str) -> str:
     )
 
 
+def _signing_key(name: str) -> str:
+    return _key(name) if EMBEDDED else env.str(name, default="")
+
+
 SECRET_KEY = _key("SECRET_KEY")
 # Newest first; the first encrypts, all of them decrypt. 32 bytes each, URL-safe base64.
 CREDENTIAL_KEYS = _key("CREDENTIAL_KEYS").split(",")
+# Newest first; the first signs the trail's heads and archives, all of them verify. Where none is given, one is derived
+# from SECRET_KEY, so that the machines of an installation agree.
+AUDIT_SIGNING_KEY = _signing_key("AUDIT_SIGNING_KEY").split(",")
 
 DEBUG = env.bool("DEBUG", default=False)
 BASE_URL = (env.str("BASE_URL", default="") or bound_address(INSTANCE_DIR)).rstrip("/")
@@ -65,8 +72,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "oauth2_provider",
+    "rest_framework",
     "django_celery_beat",
     "csp",
+    "django_htmx",  # for its static files: htmx itself
     "audit",
     "apiauth",
     "registration",
@@ -152,6 +161,11 @@ EGRESS_PROXY = env.str("EGRESS_PROXY", default="")
 REQUEST_LOG_DAYS = env.int("REQUEST_LOG_DAYS", default=14)
 RAW_RECORD_DAYS = env.int("RAW_RECORD_DAYS", default=90)
 
+# Where the trail's signed heads are kept: a folder that the database's owner cannot write, best on another machine.
+AUDIT_HEAD_DIR = Path(env.str("AUDIT_HEAD_DIR", default="") or INSTANCE_DIR / "audit-heads")
+# Who gets the hourly head by mail; nobody by default.
+AUDIT_HEAD_EMAIL = env.str("AUDIT_HEAD_EMAIL", default="")
+
 # --- mail ------------------------------------------------------------------------------------------------
 
 _mail_folder = f"{INSTANCE_DIR / 'mail'}"
@@ -202,9 +216,34 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# Out of the box django-oauth-toolkit keeps grants and tokens as they were before RFC 9700, the security practice of
-# OAuth 2.0. No OAuth address is served yet; what is stored and offered is right from the first one on.
+# People's passwords get the first; the last is for the random secrets of consumers alone (apiauth/secrets.py).
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "apiauth.secrets.RandomSecretHasher",
+]
+# How many proxies of ours stand between the callers and this process: as many entries of X-Forwarded-For are believed.
+TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
+# What is counted across processes: failed client authentications, refusals, requests of consumers.
+COUNTERS_URL = REDIS_URL or f"unix://{BROKER_SOCKET}"
+COUNTERS_PREFIX = "matricula"
+
+# --- partners --------------------------------------------------------------------------------------------
+
+# Out of the box django-oauth-toolkit 3.4 grants every scope to everyone, stores tokens in clear and lets them live for ten
+# hours. One grant is served (RFC 6749, 4.4), by a server that knows no other.
 OAUTH2_PROVIDER = {
+    "OAUTH2_SERVER_CLASS": "oauthlib.oauth2.BackendApplicationServer",
+    "OAUTH2_VALIDATOR_CLASS": "apiauth.oauth.validator.ClientCredentialsValidator",
+    "SCOPES_BACKEND_CLASS": "apiauth.scopes.GrantedScopes",
+    "ACCESS_TOKEN_EXPIRE_SECONDS": 3600,
+    "ACCESS_TOKEN_GENERATOR": "apiauth.secrets.make_secret",
+    "CLIENT_ID_GENERATOR_CLASS": "apiauth.secrets.ClientIdGenerator",
+    "CLIENT_SECRET_GENERATOR_CLASS": "apiauth.secrets.ClientSecretGenerator",
+    "CLIENT_SECRET_HASHER": "random_secret_sha256",
+    "OAUTH2_GRANT_TYPES_SUPPORTED": ["client_credentials"],
+    "OAUTH2_RESPONSE_TYPES_SUPPORTED": [],
     "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
     "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": True,
     "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
@@ -217,6 +256,14 @@ OAUTH2_PROVIDER = {
     "COMPLIANT_BCP_RFC9700_PKCE_REQUIRED": True,
     "REFRESH_TOKEN_REUSE_PROTECTION": True,
     "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],
+}
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["apiauth.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["apiauth.permissions.HasRequiredScope"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "apiauth.problems.as_problem",
+    "UNAUTHENTICATED_USER": None,
 }
 
 # --- language, time, files -------------------------------------------------------------------------------

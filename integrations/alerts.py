@@ -26,11 +26,12 @@ BREAKER: Final = "breaker:"
 
 
 class Incident(StrEnum):
-    """What a stream can suffer from: one open alert for each."""
+    """What a stream, or the whole installation, can suffer from: one open alert for each."""
 
     SYNC = "sync"  # a run failed, or its plan is held
     SILENT = "silent"  # nothing has succeeded for longer than it should take
     FEW = "few"  # far fewer records came than usually do
+    LEDGER = "ledger"  # bills are not what records and fee schedules say
 
 
 def raise_for_run(run: SyncRun) -> Alert:
@@ -40,9 +41,9 @@ def raise_for_run(run: SyncRun) -> Alert:
 
 
 def raise_alert(
-    stream: Stream, kind: Incident, *, title: str, text: str, run: SyncRun | None = None
+    stream: Stream | None, kind: Incident, *, title: str, text: str, run: SyncRun | None = None
 ) -> Alert:
-    """Open the incident of the stream, or add to the one that is open."""
+    """Open the incident of the stream (None: of the installation), or add to the one that is open."""
     now, incident = timezone.now(), _incident(stream, kind)
     repeated = Alert.objects.open().filter(incident=incident)
     if repeated.update(times=F("times") + 1, last_seen_at=now, text=text):
@@ -52,7 +53,7 @@ def raise_alert(
     )
 
 
-def resolve_alerts(stream: Stream, *kinds: Incident) -> int:
+def resolve_alerts(stream: Stream | None, *kinds: Incident) -> int:
     """Close the stream's open incidents of these kinds: their cause is gone. Returns how many were closed."""
     incidents = [_incident(stream, kind) for kind in kinds]
     return Alert.objects.open().filter(incident__in=incidents).update(resolved_at=timezone.now())
@@ -103,7 +104,9 @@ def send_alerts() -> int:
     return sum(_send(alert) for alert in owed)
 
 
-def _incident(stream: Stream, kind: Incident) -> str:
+def _incident(stream: Stream | None, kind: Incident) -> str:
+    if stream is None:
+        return str(kind)
     return f"{kind}:{stream.connection.slug}:{stream.dataset}"
 
 
@@ -112,8 +115,8 @@ def _send(alert: Alert) -> bool:
     claimed = Alert.objects.unsent(now).filter(pk=alert.pk).update(claim_ends_at=now + CLAIM)
     if not claimed:
         return False
-    recipients = _recipients()
-    if not recipients:
+    to = recipients()
+    if not to:
         log.error(
             "alert.nobody_to_tell",
             alert=alert.pk,
@@ -125,7 +128,7 @@ def _send(alert: Alert) -> bool:
             # A mail's subject is one line, whatever a name holds.
             subject=" ".join(f"[Matricula] {alert.title}".split()),
             body=_letter(alert),
-            to=recipients,
+            to=to,
         ).send()
     except OSError:
         log.exception("alert.mail_failed", alert=alert.pk)
@@ -135,7 +138,8 @@ def _send(alert: Alert) -> bool:
     return True
 
 
-def _recipients() -> list[str]:
+def recipients() -> list[str]:
+    """The addresses of the administrators: who is told of what needs somebody."""
     administrators = get_user_model().objects.filter(
         Q(groups__name="Administrator") | Q(is_superuser=True), is_active=True
     )

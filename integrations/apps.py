@@ -10,5 +10,7 @@ class IntegrationsConfig(AppConfig):
     def ready(self) -> None:
         # The student profile asks for panels; this room knows of runs. Imported here: models are ready only now.
         from integrations.admin.profile import register_profile_panels  # noqa: PLC0415
+        from integrations.trails import register_trails  # noqa: PLC0415
 
         register_profile_panels()
+        register_trails()

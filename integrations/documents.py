@@ -34,7 +34,12 @@ from integrations.connectors.registry import CONNECTORS
 from integrations.connectors.rest import Endpoint
 from integrations.datasets import DATASETS
 from integrations.models import Connection, Stream
-from integrations.models.connection import MAX_INTERVAL_MINUTES, MIN_INTERVAL_MINUTES, origin_of
+from integrations.models.connection import (
+    MAX_INTERVAL_MINUTES,
+    MIN_INTERVAL_MINUTES,
+    ConflictPolicy,
+    origin_of,
+)
 from integrations.sync.guards import GuardLimits
 from integrations.sync.mapping import FieldMapping
 
@@ -126,6 +131,7 @@ class ConnectionDocument(_Part):
     schedule: Interval | Manual = Field(default_factory=Interval)
     datasets: dict[str, DatasetDocument] = Field(default_factory=dict)
     guards: GuardLimits = Field(default_factory=GuardLimits)
+    conflicts: ConflictPolicy = ConflictPolicy.HOLD
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
     limits: Limits = Field(default_factory=Limits)
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -249,6 +255,7 @@ def document_of(connection: Connection) -> dict[str, Any]:
         "schedule": {"every_minutes": minutes} if minutes else "manual",
         "datasets": {stream.dataset: _dataset_of(stream) for stream in streams},
         "guards": connection.guards,
+        "conflicts": connection.conflicts,
         **{name: part for name, part in parts.items() if part},
     }
 
@@ -304,6 +311,24 @@ def parse_document(content: object) -> ConnectionDocument:
         raise DocumentRefused(
             [_fault(part) for part in error.errors(include_input=False, include_url=False)]
         ) from None
+
+
+def parse_mapping(dataset: str, content: object) -> dict[str, FieldMapping]:
+    """Return the mapping of a dataset that `content` (decoded JSON) is. Raises DocumentRefused with every fault."""
+    if is_too_deep(content):
+        raise DocumentRefused([TOO_DEEP])
+    if unstorable := list(_unstorable(content, "mapping")):
+        raise DocumentRefused(unstorable)
+    try:
+        declared = DatasetDocument.model_validate({"mapping": content})
+        _check_fields(dataset, declared)
+    except ValidationError as error:
+        raise DocumentRefused(
+            [_fault(part) for part in error.errors(include_input=False, include_url=False)]
+        ) from None
+    except ValueError as error:
+        raise DocumentRefused([str(error)]) from None
+    return declared.mapping
 
 
 def is_too_deep(content: object) -> bool:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import structlog
 from celery import current_app
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 import audit
 from integrations.connectors.base import Unsupported
 from integrations.connectors.certificates import expiry_of
+from integrations.connectors.decoding import decode
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS
 from integrations.datasets.base import Rejected
@@ -24,16 +27,21 @@ from integrations.documents import (
     Interval,
     merge_secrets,
     parse_document,
+    parse_mapping,
 )
 from integrations.expiry import notice_certificate
-from integrations.models import Connection, ConnectionToken, Stream, SyncRun
+from integrations.models import Connection, ConnectionToken, RejectedRecord, Stream, SyncRun
+from integrations.models.plan import MAX_RAW_BYTES
 from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
-from integrations.sync.mapping import CompiledMapping
+from integrations.sync.mapping import CompiledMapping, FieldMapping
 from integrations.transports.errors import TransportError
 from integrations.transports.retries import ONE_TRY
 
 log = structlog.get_logger(__name__)
+# How many records a trial maps: of a page, and of what was rejected.
+TRIED_PAGE_RECORDS: Final = 20
+TRIED_RECORDS: Final = 1_000
 
 
 class AlreadyRunning(Exception):
@@ -121,7 +129,8 @@ def _fill(connection: Connection, document: ConnectionDocument) -> None:
     connection.settings = document.settings
     connection.timeouts = document.timeouts.model_dump(exclude_none=True)
     connection.limits = document.limits.model_dump(exclude_none=True)
-    connection.guards = document.guards.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    connection.guards = document.guards.model_dump(mode="json", exclude_unset=True)
+    connection.conflicts = document.conflicts
     connection.auth_type = document.auth.type
 
 
@@ -136,6 +145,7 @@ def _state(connection: Connection) -> dict[str, Any]:
         "settings",
         "timeouts",
         "guards",
+        "conflicts",
         "limits",
     )
     try:
@@ -151,14 +161,16 @@ def _state(connection: Connection) -> dict[str, Any]:
 
 def _declared_streams(document: ConnectionDocument) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     return {
-        name: (
-            declared.endpoint.model_dump(mode="json", exclude_none=True),
-            {
-                field: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-                for field, part in declared.mapping.items()
-            },
-        )
+        name: (declared.endpoint.model_dump(mode="json", exclude_none=True), _as_kept(declared.mapping))
         for name, declared in document.datasets.items()
+    }
+
+
+def _as_kept(mapping: Mapping[str, FieldMapping]) -> dict[str, Any]:
+    """A mapping as its stream keeps it."""
+    return {
+        field: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        for field, part in mapping.items()
     }
 
 
@@ -232,20 +244,55 @@ def _try_stream(connection: Connection, stream: Stream) -> Trial:
         return Trial(stream.dataset, is_good=False, message=f"{error}. {error.advice}", examples=[])
     except (Unsupported, SealBroken) as error:
         return Trial(stream.dataset, is_good=False, message=str(error), examples=[])
-    records = page.records if page else []
-    mapping, dataset = CompiledMapping(stream.mapping), DATASETS[stream.dataset]
+    if page is None:
+        return Trial(stream.dataset, is_good=False, message="There was no answer.", examples=[])
+    trial = _trial(stream.dataset, CompiledMapping(stream.mapping), page.records[:TRIED_PAGE_RECORDS])
+    return replace(trial, message=f"The first page has {len(page.records):,} records. {trial.message}")
+
+
+def _trial(dataset: str, mapping: CompiledMapping, records: Sequence[Any]) -> Trial:
+    """Map and validate some records, and say what came of it."""
     examples, faults = [], []
-    for record in records[:20]:
+    for record in records:
         try:
-            dataset.validate(mapping.apply(record))
+            values = mapping.apply(record)
+            DATASETS[dataset].validate(values)
         except Rejected as error:
             faults.append(error.rejection.reason)
         else:
-            examples.append(mapping.apply(record))
-    message = f"The first page has {len(records):,} records; of the first {min(20, len(records))}, {len(examples)} can be used."
+            examples.append(values)
+    message = f"Of the first {len(records):,}, {len(examples):,} can be used."
     if faults:
         message += f" The first that cannot: {faults[0]}"
-    return Trial(stream.dataset, is_good=bool(page) and not faults, message=message, examples=examples[:3])
+    return Trial(dataset, is_good=not faults, message=message, examples=examples[:3])
+
+
+@transaction.atomic
+def mend_mapping(stream: Stream, mapping: object) -> None:
+    """Give a stream another mapping (the `mapping` of a connection document). Every record is then looked at again.
+    Raises DocumentRefused with the faults of the mapping."""
+    locked = Stream.objects.select_for_update(of=("self",)).select_related("connection").get(pk=stream.pk)
+    mended = _as_kept(parse_mapping(locked.dataset, mapping))
+    if mended == locked.mapping:
+        return
+    locked.mapping = stream.mapping = mended
+    locked.save(update_fields=["mapping"])
+    # Whoever mends a mapping has edited the connection: a run under way does not count, nor do their two eyes.
+    locked.connection.changed_by = audit.current_actor().name
+    locked.connection.save(update_fields=["changed_by", "changed_at"])
+    audit.record(
+        "connection.mapping_mended",
+        locked.connection,
+        detail={"slug": locked.connection.slug, "dataset": locked.dataset},
+    )
+
+
+def try_mapping(stream: Stream, mapping: object, rejections: QuerySet[RejectedRecord]) -> Trial:
+    """Say how many of these rejected records another mapping could use. Nothing is stored or changed. Raises
+    DocumentRefused with the faults of the mapping."""
+    compiled = CompiledMapping(_as_kept(parse_mapping(stream.dataset, mapping)))
+    kept = rejections.filter(raw_bytes__lte=MAX_RAW_BYTES).exclude(raw=b"").order_by("pk")[:TRIED_RECORDS]
+    return _trial(stream.dataset, compiled, [decode(bytes(rejected.raw)) for rejected in kept])
 
 
 # --- runs -------------------------------------------------------------------------------------------------
@@ -265,6 +312,11 @@ def request_run(stream: Stream, trigger: RunTrigger, *, dry_run: bool = False) -
     if trigger != RunTrigger.COMMAND:
         transaction.on_commit(lambda: ring(run.pk))
     return run
+
+
+def ask_for_everything(streams: Iterable[Stream]) -> None:
+    """Make the next extract of these streams complete, though they may ask for what has changed."""
+    Stream.objects.filter(pk__in=[stream.pk for stream in streams]).update(watermark="")
 
 
 def _queued(stream: Stream, trigger: RunTrigger, *, dry_run: bool) -> SyncRun:

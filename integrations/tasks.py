@@ -8,10 +8,11 @@ from celery import shared_task
 from django.utils import timezone
 
 from audit.context import Actor, acting
-from integrations import alerts, expiry, operations, retention
+from integrations import alerts, expiry, operations, reminders, retention
 from integrations.models import SyncRun
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 from integrations.sync.silence import notice_silent_feeds
+from integrations.sync.verification import watch_ledger
 
 WORKER = Actor(kind="worker", name="schedule")
 # A queued run that nobody has taken for this long has lost its ring.
@@ -62,3 +63,17 @@ def notice_certificates() -> None:
 def prune() -> None:
     """Let go of what has been kept long enough."""
     retention.prune()
+
+
+@shared_task
+def remind_of_expiry() -> int:
+    """Send the letters that say whose keys will stop working."""
+    with acting(WORKER):
+        return reminders.remind()
+
+
+@shared_task
+def verify_ledger() -> int:
+    """Check the whole ledger; a fault is an alert. Returns how many there are."""
+    with acting(WORKER):
+        return watch_ledger()

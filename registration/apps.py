@@ -6,3 +6,9 @@ from django.apps import AppConfig
 class RegistrationConfig(AppConfig):
     name = "registration"
     verbose_name = "Registration"
+
+    def ready(self) -> None:
+        # Imported here: models are ready only now.
+        from registration.trails import register_trails  # noqa: PLC0415
+
+        register_trails()

@@ -1,6 +1,6 @@
 """A demo university: the same every time for the same seed.
 
-It posts flat charges, and no aid; it makes no connection and provisions nothing.
+Its current term is charged by fee schedules; it posts no aid, makes no connection and provisions nothing.
 """
 
 from __future__ import annotations
@@ -20,15 +20,20 @@ from registration.models import (
     College,
     Course,
     Enrollment,
-    LedgerEntry,
+    FeeItem,
+    FeeSchedule,
     Program,
+    RefundStep,
     Section,
     Student,
     Term,
 )
-from registration.models.billing import EntryKind, EntryState
+from registration.models.enrollment import SeatExit
+from registration.models.fees import FeeBasis
+from registration.models.housing import LivingArrangement
 from registration.models.people import TuitionResidency
 from registration.money import to_minor
+from registration.operations import assess_fees
 
 # Families of names that go together: given names, family names.
 _NAMES: Final = (
@@ -75,18 +80,24 @@ _SUBJECTS: Final = (
 )
 _TITLES: Final = ("Introduction", "Foundations", "Methods", "Laboratory", "Seminar", "Project")
 _CREDITS: Final = 3
+# Amounts are whole, so that they are amounts in every currency, yen too. Tuition is for a credit.
 _TUITION: Final = {
-    TuitionResidency.IN_STATE: "5400.00",
-    TuitionResidency.OUT_OF_STATE: "13200.00",
-    TuitionResidency.INTERNATIONAL: "14850.00",
+    TuitionResidency.IN_STATE: "450",
+    TuitionResidency.OUT_OF_STATE: "1100",
+    TuitionResidency.INTERNATIONAL: "1238",
 }
-_STUDENT_FEE: Final = "412.00"  # whole, so that it is an amount in every currency, yen too
+_STUDENT_FEE: Final = "412"
+_HALL_FEE: Final = "180"
+# How many days after the first one a drop and a withdrawal still refund how much, in percent.
+_REFUNDS: Final = {
+    SeatExit.DROP: ((6, 100), (13, 50), (18, 25)),
+    SeatExit.WITHDRAWAL: ((6, 90), (20, 50), (34, 25)),
+}
 _FIRST_CRN: Final = 10001
 _SECTIONS_A_STUDENT: Final = 4
 _SECTION_SEATS: Final = 40
 _WITHOUT_ENROLLMENT_EVERY: Final = 10
 _HOLD_EVERY: Final = 17
-_POSTED_BY: Final = "demo university"
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,10 @@ def load_demo(*, students: int, seed: int) -> Loaded:
     sections = _make_sections(fall, spring, students)
     enrolled = [person for place, person in enumerate(people, start=1) if place % _WITHOUT_ENROLLMENT_EVERY]
     _enroll(enrolled, sections)
-    _charge(people, enrolled, fall)
+    _open_accounts(people)
+    for term in (fall, spring):
+        _make_schedules(term)
+    assess_fees(fall)
     audit.record("demo.loaded", fall, detail={"students": students, "seed": seed})
     return Loaded(students, is_new=True)
 
@@ -192,32 +206,42 @@ def _enroll(people: list[Student], sections: list[Section]) -> None:
     )
 
 
-def _charge(people: list[Student], enrolled: list[Student], term: Term) -> None:
-    currency = settings.CURRENCY
+def _open_accounts(people: list[Student]) -> None:
     BillingAccount.objects.bulk_create(
-        [BillingAccount(student=person, currency=currency) for person in people], batch_size=1000
+        [BillingAccount(student=person, currency=settings.CURRENCY) for person in people], batch_size=1000
     )
-    now = timezone.now()
-    LedgerEntry.objects.bulk_create(
-        [
-            LedgerEntry(
-                account_id=person.pk,
-                term=term,
-                kind=EntryKind.CHARGE,
-                state=EntryState.POSTED,
-                amount_minor=to_minor(amount, currency),
-                currency=currency,
-                code=code,
-                description=description,
-                effective_on=term.starts_on,
-                posted_at=now,
-                posted_by=_POSTED_BY,
+
+
+def _make_schedules(term: Term) -> None:
+    """One for each living arrangement and residency; who lives on campus pays for its network and laundry too."""
+    for arrangement in LivingArrangement:
+        for residency, tuition in _TUITION.items():
+            schedule = FeeSchedule.objects.create(
+                term=term, living_arrangement=arrangement, residency=residency
             )
-            for person in enrolled
-            for code, description, amount in (
-                ("TUITION", f"Tuition {term.name}", _TUITION[TuitionResidency(person.residency)]),
-                ("STUDENT-FEE", f"Student fee {term.name}", _STUDENT_FEE),
+            fees = [
+                ("TUITION", f"Tuition {term.name}", FeeBasis.PER_CREDIT, tuition),
+                ("STUDENT-FEE", f"Student fee {term.name}", FeeBasis.FLAT, _STUDENT_FEE),
+            ]
+            if arrangement == LivingArrangement.ON_CAMPUS:
+                fees.append(("HALL-FEE", f"Residence hall fee {term.name}", FeeBasis.FLAT, _HALL_FEE))
+            FeeItem.objects.bulk_create(
+                FeeItem(
+                    schedule=schedule,
+                    code=code,
+                    description=description,
+                    basis=basis,
+                    amount_minor=to_minor(amount, schedule.currency),
+                )
+                for code, description, basis, amount in fees
             )
-        ],
-        batch_size=1000,
-    )
+            RefundStep.objects.bulk_create(
+                RefundStep(
+                    schedule=schedule,
+                    applies_to=seat_exit,
+                    through_on=term.starts_on + datetime.timedelta(days=days),
+                    percent=percent,
+                )
+                for seat_exit, steps in _REFUNDS.items()
+                for days, percent in steps
+            )

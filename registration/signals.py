@@ -1,6 +1,6 @@
 """Domain signals: what registration tells whoever must carry a change out of the house.
 
-Sent inside the transaction of the change, by operations.py alone; one signal for a change, and one for a whole
+Sent inside the transaction of the change, by the operations alone; one signal for a change, and one for a whole
 bulk change. `integrations.receivers` will be the only listener.
 """
 
@@ -10,3 +10,5 @@ from django.dispatch import Signal
 enrollment_changed = Signal()
 # Sent with `run` (id of the sync run, or None) and `entries` (how many): bills changed.
 ledger_changed = Signal()
+# Sent with `run` (id of the sync run, or None) and `students` (their ids): where somebody lives changed.
+housing_changed = Signal()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
+import shutil
+import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.db.backends.base.operations import BaseDatabaseOperations
+from pytest_django.fixtures import Settings
 from pytest_httpserver import HTTPServer
+
+from tests.database_roles import become_owner, become_runtime, empty_as_owner
 
 # Rows that migrations made: emptying the database between tests must not take them.
 MADE_BY_MIGRATIONS = frozenset(
@@ -16,10 +24,30 @@ MADE_BY_MIGRATIONS = frozenset(
 )
 
 
+@pytest.fixture(autouse=True)
+def heads_of_its_own(settings: Any) -> Iterator[None]:
+    """Each test exports the trail's heads into a folder of its own: a head tells of one chain."""
+    folder = Path(tempfile.gettempdir()) / f"matricula-heads-{uuid.uuid4().hex}"
+    settings.AUDIT_HEAD_DIR = folder
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Let Django empty the database after a transactional test, as nobody may in production: the triggers that
-    refuse it are set aside for that moment alone."""
+    """Run the tests with the rights of production's runtime role on PostgreSQL, and let Django empty the database after a
+    transactional test as nobody may in production: another connection, the owner's, does it past the triggers. On SQLite
+    they are set aside for that moment."""
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock():
+            become_runtime()
+    yield from _emptied_past_the_triggers()
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock():
+            become_owner()  # who may drop the database
+
+
+def _emptied_past_the_triggers() -> Iterator[None]:
     operations = type(connection.ops)
     original_sql, original_execute = operations.sql_flush, operations.execute_sql_flush
 
@@ -32,14 +60,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 
     def execute_sql_flush(self: BaseDatabaseOperations, sql_list: Sequence[str]) -> None:
         if connection.vendor == "postgresql":
-            original_execute(
-                self,
-                [
-                    "SET session_replication_role = replica",
-                    *sql_list,
-                    "SET session_replication_role = DEFAULT",
-                ],
-            )
+            empty_as_owner(sql_list)
             return
         with connection.cursor() as cursor:
             cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
@@ -58,3 +79,9 @@ def httpserver(httpserver: HTTPServer, settings: Any) -> HTTPServer:
     """The server of a test stands on this machine, where connections reach only what is listed."""
     settings.ALLOW_PRIVATE_HOSTS = [*settings.ALLOW_PRIVATE_HOSTS, f"{httpserver.host}:{httpserver.port}"]
     return httpserver
+
+
+@pytest.fixture(autouse=True)
+def own_counts(settings: Settings) -> None:
+    """Each test counts failures and calls for itself, though the server that counts is shared."""
+    settings.COUNTERS_PREFIX = f"test-{secrets.token_hex(8)}"

@@ -108,14 +108,15 @@ def _unique_over(columns: list[str]) -> str:
 
 
 def refusals_in_migrations() -> list[RefuseChanges]:
-    """Every RefuseChanges of every migration."""
+    """The last RefuseChanges of each table: a later migration may have made its triggers anew."""
     loader = MigrationLoader(None)  # from the files alone
-    return [
-        operation
-        for migration in loader.disk_migrations.values()
+    newest = {
+        operation.table: operation
+        for _, migration in sorted(loader.disk_migrations.items())
         for operation in migration.operations
         if isinstance(operation, RefuseChanges)
-    ]
+    }
+    return list(newest.values())
 
 
 def promised_triggers(refusal: RefuseChanges) -> set[str]:

@@ -29,7 +29,9 @@ class Clone:
         (folder / "tests").mkdir()
         shutil.copy(ROOT / "tests" / "run", folder / "tests")
 
-    def run(self, *arguments: str, failing: str = NOTHING, ci: str = "") -> tuple[int, list[str]]:
+    def run(
+        self, *arguments: str, failing: str = NOTHING, ci: str = "", chromium: str = "sh"
+    ) -> tuple[int, list[str]]:
         """Return the exit code and the lines of the report at the end."""
         ended = subprocess.run(
             [self._folder / "tests" / "run", *arguments],
@@ -38,6 +40,7 @@ class Clone:
                 "CALLS": str(self._folder / "calls"),
                 "FAILING": failing,
                 "CI": ci,
+                "CHROMIUM": chromium,
                 "DATABASE_URL": "postgres://the-operators-own",
                 "TMPDIR": str(self._scratch()),
             },
@@ -94,6 +97,23 @@ def test_a_missing_server_is_named_and_a_fault_only_where_every_test_must_run(
         code,
         ["embedded: 3 passed in 1.00s", missing],
     )
+
+
+@pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
+def test_a_missing_browser_is_named_and_a_fault_only_where_every_test_must_run(
+    clone: Clone, ci: str, code: int
+) -> None:
+    assert clone.run("test", ci=ci, chromium="no-such-browser") == (
+        code,
+        [
+            "embedded: 3 passed in 1.00s",
+            "PostgreSQL and Redis: 3 passed in 1.00s",
+            "browser (tests/browser): NOT RUN, no Chromium on this machine: apt install chromium",
+        ],
+    )
+    halves = [line for line in clone.calls().splitlines() if "-m pytest" in line]
+    assert len(halves) == 2
+    assert all("--ignore=tests/browser" in line for line in halves)
 
 
 def test_every_check_runs_and_is_reported_whichever_fails(clone: Clone) -> None:

@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 
 from audit.admin import AuditedAdmin
 from integrations.admin.badges import run_badge
+from integrations.admin.progress import ProgressPages
 from integrations.admin.today import stream_cards
 from integrations.admin.wire import override_breaker, wire_context
 from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_too_deep
@@ -236,6 +237,11 @@ class ConnectionAdmin(AuditedAdmin):
         view = self.admin_site.admin_view
         return [
             path("<int:pk>/test/", view(self.test), name="integrations_connection_test"),
+            path(
+                "stream/<int:pk>/card/",
+                ProgressPages(self.admin_site).of_stream,
+                name="integrations_stream_card",
+            ),
             path("<int:pk>/export/", view(self.export), name="integrations_connection_export"),
             path(
                 "<int:pk>/breaker/<str:verb>/", view(override_breaker), name="integrations_connection_breaker"

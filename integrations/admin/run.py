@@ -1,15 +1,12 @@
-"""The run list, the run page and the rejected records."""
+"""The run list and the run page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db import models
 from django.db.models import Count, Q, Sum
 from django.http import (
     Http404,
@@ -17,7 +14,6 @@ from django.http import (
     HttpResponse,
     HttpResponseNotAllowed,
     HttpResponseRedirect,
-    QueryDict,
 )
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -25,27 +21,23 @@ from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from audit.admin import ReadOnlyAdmin
+from audit.trails import trail_address
 from integrations.admin.badges import run_badge
+from integrations.admin.decision import DECISIONS, WHOLE_RUN_DECISIONS
+from integrations.admin.progress import ProgressPages
+from integrations.admin.reach import reach_of
 from integrations.admin.wire import requests_of_run
-from integrations.decisions import (
-    Undecided,
-    approve_run,
-    cancel_run,
-    refuse_run,
-    release_pins,
-    undo_run,
-)
+from integrations.decisions import Undecided, pinned_by
 from integrations.models import RejectedRecord, SyncRun
 from integrations.models.plan import ChangeAction
 from integrations.models.run import RunStatus
 from integrations.sync.certificate import equations, shown_sums
-from integrations.sync.guards import with_movement
 from integrations.sync.undo import steps_to_undo
 
 CHANGES_A_PAGE = 50
 REJECTIONS_SHOWN = 50
 STEPS_SHOWN = 200
-MAX_ID_DIGITS = 18  # what surely fits 64 bits
+CONFLICTS_SHOWN = 200
 # What the tiles of the run page show: the run's column, and its words.
 TILES = (
     ("read", "read"),
@@ -92,7 +84,9 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         decide = self.admin_site.admin_view(self.decide)
+        progress = ProgressPages(self.admin_site).of_run
         return [
+            path("<int:pk>/progress/", progress, name="integrations_syncrun_progress"),
             path("<int:pk>/decide/<str:decision>/", decide, name="integrations_syncrun_decide"),
             path("<int:pk>/undo/", self.admin_site.admin_view(self.undo), name="integrations_syncrun_undo"),
             *super().get_urls(),
@@ -100,10 +94,12 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
         """What an undo of the run would bring back, and what it would leave, before anybody decides."""
-        if not request.user.has_perm("integrations.decide_syncrun"):
+        reach = reach_of(request)
+        if not reach.may_decide:
             raise PermissionDenied
         run = get_object_or_404(SyncRun.objects.select_related("stream__connection"), pk=pk)
-        steps = list(steps_to_undo(run)) if run.status == RunStatus.APPLIED else []
+        is_applied = run.status == RunStatus.APPLIED
+        steps = list(steps_to_undo(run, within=reach.within)) if is_applied else []
         back = [step for step in steps if not step.skipped]
         context = {
             **self.admin_site.each_context(request),
@@ -125,11 +121,12 @@ class SyncRunAdmin(ReadOnlyAdmin):
             raise Http404
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        if not request.user.has_perm("integrations.decide_syncrun"):
+        reach = reach_of(request)
+        if not reach.may_decide or (reach.within and decision in WHOLE_RUN_DECISIONS):
             raise PermissionDenied
         run = get_object_or_404(SyncRun, pk=pk)
         try:
-            shown, message = DECISIONS[decision](run, request.POST)
+            shown, message = DECISIONS[decision](run, request.POST, reach)
         except Undecided as error:
             messages.error(request, str(error))
             shown = run
@@ -149,54 +146,12 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
 
-def _approve(run: SyncRun, form: QueryDict, *, withhold: bool = False) -> tuple[SyncRun, str]:
-    follower = approve_run(
-        run, checksum=form.get("checksum", ""), reason=form.get("reason", ""), withhold=withhold
-    )
-    return follower, f"Approved. Run {follower.pk} carries it out."
-
-
-def _refuse(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
-    refuse_run(run, reason=form.get("reason", ""))
-    return run, "Refused. Nothing of this plan is applied."
-
-
-def _cancel(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
-    cancel_run(run, reason=form.get("reason", ""))
-    return run, "Cancelled. Nothing of this run is applied."
-
-
-def _undo(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
-    """Whole, or the changes that were ticked: a page that lists them all says which it lists."""
-    only = (
-        [int(pk) for pk in form.getlist("only") if pk.isdecimal() and len(pk) <= MAX_ID_DIGITS]
-        if "selected" in form
-        else None
-    )
-    undo = undo_run(run, reason=form.get("reason", ""), only=only)
-    return undo, f"Undone. Run {undo.pk} took it back; it can be undone in turn."
-
-
-def _release(run: SyncRun, form: QueryDict) -> tuple[SyncRun, str]:
-    released = release_pins(run, reason=form.get("reason", ""))
-    return run, f"Released: the next run follows the source again for {released:,} records."
-
-
-# The buttons of a run page: each takes a decision, and says which run to show and what came of it.
-DECISIONS: Final[dict[str, Callable[[SyncRun, QueryDict], tuple[SyncRun, str]]]] = {
-    "approve": _approve,
-    "withhold": partial(_approve, withhold=True),
-    "refuse": _refuse,
-    "cancel": _cancel,
-    "undo": _undo,
-    "release": _release,
-}
-
-
 def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
     """What the run page shows: the figures, the changes of one page, and the first rejections."""
     action, sought = request.GET.get("action", ""), request.GET.get("q", "").strip()
-    changes = run.changes.effective().select_related("student")
+    reach = reach_of(request)
+    effective = reach.seen(run.changes.exclude(action=ChangeAction.SAME))
+    changes = effective.select_related("student")
     if action in ChangeAction.values:
         changes = changes.filter(action=action)
     if sought:
@@ -204,7 +159,7 @@ def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
     is_plan = run.status in (RunStatus.HELD, RunStatus.PREVIEWED)
     if is_plan:
         # Somebody signs for these: what moves most money comes first.
-        changes = with_movement(changes).order_by("-moved", "id")
+        changes = changes.order_by("-moved", "id")
     # Named by what they are, so that a page far in is one query by its offset, not a count of the table.
     page = Paginator(changes, CHANGES_A_PAGE).get_page(request.GET.get("page"))
     return {
@@ -217,24 +172,24 @@ def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         "chosen_action": action,
         "sought": sought,
         "is_plan": is_plan,
-        "people": run.changes.effective().aggregate(people=Count("student_id", distinct=True))["people"],
-        "movement": with_movement(run.changes.effective()).aggregate(total=Sum("moved"))["total"]
-        if is_plan
-        else None,
-        "may_decide": request.user.has_perm("integrations.decide_syncrun"),
+        "people": effective.aggregate(people=Count("student_id", distinct=True))["people"],
+        "movement": effective.aggregate(total=Sum("moved"))["total"] if is_plan else None,
+        "conflicts": effective.in_conflict().select_related("student")[:CONFLICTS_SHOWN],
+        "may_decide": reach.may_decide,
+        "may_decide_whole": reach.may_decide and reach.within is None,
         "follower": run.carried_out_by.first(),
         "undos": run.undone_by.all(),
-        "pinned": run.stream.links.filter(pinned__isnull=False, change__run=run).count()
-        if run.undoes_id
-        else 0,
+        "pinned": pinned_by(run).count() if run.status == RunStatus.APPLIED else 0,
+        "open_rejections": RejectedRecord.objects.open().filter(run=run).count() if run.rejected else 0,
         "actions": [
             ("", "All"),
             *((value, label) for value, label in ChangeAction.choices if value != ChangeAction.SAME),
         ],
-        "rejections": run.rejections.all()[:REJECTIONS_SHOWN],
+        "rejections": run.rejections.all()[:REJECTIONS_SHOWN] if reach.sees_all else [],
         **requests_of_run(request, run),
         "may_see_raw": request.user.has_perm("integrations.view_rejectedrecord"),
         "may_see_students": request.user.has_perm("registration.view_student"),
+        "trail_address": trail_address(run),
     }
 
 
@@ -246,25 +201,3 @@ def _about(sought: str) -> Q:
         | Q(student__family_name__icontains=sought)
         | Q(student__given_name__icontains=sought)
     )
-
-
-@admin.register(RejectedRecord)
-class RejectedRecordAdmin(ReadOnlyAdmin):
-    list_display = ["record", "rule", "reason", "run"]
-    list_filter = ["rule"]
-    list_select_related = ["run__stream__connection"]
-    search_fields = ["=key", "=run__id"]
-    show_full_result_count = False
-    fields = ["record", "run", "rule", "field", "reason", "page", "position", "raw_shown"]
-    readonly_fields = ["record", "raw_shown"]
-
-    @admin.display(description="Record")
-    def record(self, rejected: RejectedRecord) -> str:
-        return rejected.key or "without a key"
-
-    @admin.display(description="As it came")
-    def raw_shown(self, rejected: RejectedRecord) -> str:
-        return rejected.raw_text
-
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[RejectedRecord]:
-        return super().get_queryset(request).order_by("-id")

@@ -7,8 +7,12 @@ from typing import Any
 
 from django.db.models import Max
 from django.http import HttpRequest
+from django.utils import timezone
 
+from apiauth.models import Consumer
 from integrations.models import Alert, Stream, SyncRun
+from integrations.reminders import soon_expired
+from registration.models import FeeChange
 
 
 @dataclass(frozen=True)
@@ -21,14 +25,25 @@ class StreamCard:
 
 def today(request: HttpRequest) -> dict[str, Any]:
     """Return the context of the front page: nothing of connections for those who may not see them."""
+    waiting = (
+        FeeChange.objects.waiting().count() if request.user.has_perm("registration.view_feechange") else 0
+    )
     if not request.user.has_perm("integrations.view_connection"):
-        return {"sees_connections": False}
+        return {"sees_connections": False, "waiting_fee_changes": waiting}
     return {
+        "expiring": expiring_consumers(request),
+        "waiting_fee_changes": waiting,
         "sees_connections": True,
         "may_sync": request.user.has_perm("integrations.change_connection"),
         "open_alerts": Alert.objects.open().select_related("run", "connection", "stream__connection"),
         "cards": stream_cards(),
     }
+
+
+def expiring_consumers(request: HttpRequest) -> list[Consumer]:
+    """The partners whose keys stop working soon, for those who may do something about it."""
+    may_see = request.user.has_perm("apiauth.view_consumer")
+    return soon_expired(timezone.localdate()) if may_see else []
 
 
 def stream_cards() -> list[StreamCard]:

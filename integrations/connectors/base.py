@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from integrations.connectors.authentication import authentication_of, tls_material_of
 from integrations.connectors.decoding import NotJson, decode
+from integrations.connectors.incremental import Incremental
 from integrations.connectors.loops import Trail
 from integrations.connectors.pagination import Received
 from integrations.models import Connection, Stream
@@ -91,8 +92,8 @@ class Connector(ABC):
             retries=self.retries,
         )
 
-    def pull(self, stream: Stream) -> Iterator[Page]:
-        """Yield every page of the stream's dataset, in order.
+    def pull(self, stream: Stream, *, since: str = "") -> Iterator[Page]:
+        """Yield every page of the stream's dataset, in order; of what has changed `since` a watermark, where there is one.
 
         Raises Unsupported for a dataset that the system does not have, and a TransportError when a page cannot be
         had, is not understood, or the pages go round in circles. Pages yielded before that are not the whole.
@@ -100,12 +101,12 @@ class Connector(ABC):
         if stream.dataset not in self.datasets:
             raise Unsupported(self.label, "pull", stream.dataset)
         with self.open_transport(Purpose.PULL) as transport:
-            yield from self._pages(transport, stream)
+            yield from self._pages(transport, stream, since)
 
-    def _pages(self, transport: HttpTransport, stream: Stream) -> Iterator[Page]:
+    def _pages(self, transport: HttpTransport, stream: Stream, since: str) -> Iterator[Page]:
         token, read, trail = "", 0, Trail()
         for number in range(1, MAX_PAGES + 1):
-            response = transport.exchange(self.request_page(stream, token))
+            response = transport.exchange(self.request_page(stream, token, since))
             received = Received(_decoded(response.body), response.headers)
             answer = self.read_page(stream, token, received, read)
             trail.follow(number, answer.records, answer.next)
@@ -118,8 +119,9 @@ class Connector(ABC):
         raise NotUnderstood(f"the feed has more than {MAX_PAGES:,} pages")
 
     @abstractmethod
-    def request_page(self, stream: Stream, token: str) -> Request:
-        """Return the request for the page that `token` stands for; "" is the first."""
+    def request_page(self, stream: Stream, token: str, since: str) -> Request:
+        """Return the request for the page that `token` stands for; "" is the first. `since` asks for what has changed
+        after that moment, in the source's own writing; "" asks for everything."""
 
     @abstractmethod
     def read_page(self, stream: Stream, token: str, received: Received, read: int) -> Answer:
@@ -128,6 +130,10 @@ class Connector(ABC):
     def is_snapshot(self, stream: Stream) -> bool:
         """Whether a record that stays in the feed is in every extract, though others come and go while it is read."""
         return True
+
+    def incremental(self, stream: Stream) -> Incremental | None:
+        """How the source is asked for what has changed; None where it is always asked for everything."""
+        return None
 
     def do(self, operation: str, arguments: BaseModel) -> BaseModel:
         """Perform a named operation. The base performs none."""

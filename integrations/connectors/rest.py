@@ -10,19 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from integrations.connectors.authentication import secret_parameter_names, with_query, without_query
 from integrations.connectors.base import Answer, Connector
+from integrations.connectors.incremental import Incremental
 from integrations.connectors.pagination import NoPagination, Pagination, Received, check_expression
 from integrations.models import Stream
 from integrations.models.connection import origin_of
 from integrations.transports.errors import NotUnderstood
 from integrations.transports.http import Request
-
-
-class Incremental(BaseModel):
-    """How to ask only for what changed. Kept; every extract is complete until incremental feeds arrive."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    param: str
-    field: str
 
 
 class Endpoint(BaseModel):
@@ -45,10 +38,12 @@ class RestConnector(Connector):
     label: ClassVar[str] = "Generic REST"
     datasets: ClassVar[frozenset[str]] = frozenset({"aid_awards"})
 
-    def request_page(self, stream: Stream, token: str) -> Request:
+    def request_page(self, stream: Stream, token: str, since: str) -> Request:
         endpoint = Endpoint.model_validate(stream.endpoint)
         url = self._first_address(endpoint)
         params = dict(stream.params)
+        if since and endpoint.incremental:
+            params[endpoint.incremental.param] = since
         if endpoint.pagination.follows_addresses and token:
             url = self._address(url, token, stream)
             params = {}
@@ -67,6 +62,9 @@ class RestConnector(Connector):
         if endpoint.pagination.follows_addresses and following:
             following = self._token_of(following, urljoin(self._first_address(endpoint), token), stream)
         return Answer(records, following, endpoint.pagination.announced(received))
+
+    def incremental(self, stream: Stream) -> Incremental | None:
+        return Endpoint.model_validate(stream.endpoint).incremental
 
     def is_snapshot(self, stream: Stream) -> bool:
         return Endpoint.model_validate(stream.endpoint).pagination.is_snapshot

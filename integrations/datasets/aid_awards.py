@@ -18,13 +18,23 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from django.conf import settings
+from django.db.models import Q
 from pydantic import Field, StringConstraints, ValidationError, field_validator
 
-from integrations.datasets.base import CanonicalRecord, Dataset, References, Rejected, Rejection, StagedRecord
+from integrations.datasets.base import (
+    CanonicalRecord,
+    Dataset,
+    HandEdit,
+    References,
+    Rejected,
+    Rejection,
+    StagedRecord,
+)
 from integrations.datasets.text import AsText
-from integrations.models import Change, SyncLink, SyncRun
+from integrations.models import Change, Stream, SyncLink, SyncRun
 from registration.bulk import Selection
-from registration.models import BillingAccount, Student, Term
+from registration.models import BillingAccount, LedgerEntry, Student, Term
+from registration.models.billing import EntryKind, EntryState
 from registration.money import NotMoney, to_minor
 from registration.operations import apply_run_to_ledger
 
@@ -155,6 +165,25 @@ class AidAwards(Dataset):
         is_payroll = values["fund_type"] == "work_study"
         return values["status"] in POSTING_STATUSES and not is_payroll and values["amount"] != 0
 
+    def hand_edits(self, stream: Stream) -> dict[int, HandEdit]:
+        """Entries of awards that a person has voided or corrected: the last word on each is theirs."""
+        links = stream.links.filter(
+            live=True, object_id__in=LedgerEntry.objects.voided_by_hand().values("pk")
+        )
+        link_of = dict(links.values_list("object_id", "pk"))
+        if not link_of:
+            return {}
+        edited = links.values("object_id")
+        touched = LedgerEntry.objects.filter(Q(pk__in=edited) | Q(corrects__in=edited)).order_by("pk")
+        reasons: dict[int, str] = {}
+        edits = {}
+        for entry in touched:
+            link = link_of[entry.corrects_id or entry.pk]
+            # A correction takes the place of what was voided for it, and for the same reason.
+            edits[link] = _edit(entry, reasons.get(link, ""))
+            reasons[link] = entry.void_reason
+        return edits
+
     def land(self, run: SyncRun) -> int:
         """Void what was modified, cancelled or has gone; post what is new and what took its place."""
         _, posted = apply_run_to_ledger(
@@ -166,13 +195,26 @@ class AidAwards(Dataset):
         return posted
 
 
+def _edit(entry: LedgerEntry, reason: str) -> HandEdit:
+    if entry.state == EntryState.VOID:
+        return HandEdit(None, entry.voided_by, entry.voided_at or entry.posted_at, entry.void_reason)
+    # An adjustment is written by its effect on the balance, a record by what the student gets.
+    amount = -entry.amount_minor if entry.kind == EntryKind.ADJUSTMENT else entry.amount_minor
+    return HandEdit(amount, entry.posted_by, entry.posted_at, reason)
+
+
 def _entries_to_void(run: SyncRun) -> Selection:
-    change, link = Change._meta.db_table, SyncLink._meta.db_table
+    """What stands for the records that change or go: the entries that a sync posted, and what people put in their
+    place."""
+    change, link, entry = Change._meta.db_table, SyncLink._meta.db_table, LedgerEntry._meta.db_table
+    links = (
+        f"FROM {change} AS change JOIN {link} AS link ON link.stream_id = %s AND link.key = change.key "
+        "{} WHERE change.run_id = %s AND change.action IN ('modify', 'void') AND link.object_id IS NOT NULL"
+    )
+    correction = f"JOIN {entry} AS correction ON correction.corrects_id = link.object_id"
     return Selection(
-        f"SELECT link.object_id FROM {change} AS change "
-        f"JOIN {link} AS link ON link.stream_id = %s AND link.key = change.key "
-        "WHERE change.run_id = %s AND change.action IN ('modify', 'void') AND link.object_id IS NOT NULL",
-        [run.stream_id, run.pk],
+        f"SELECT link.object_id {links.format('')} UNION ALL SELECT correction.id {links.format(correction)}",
+        [run.stream_id, run.pk, run.stream_id, run.pk],
     )
 
 

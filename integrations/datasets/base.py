@@ -6,14 +6,15 @@ A dataset says what is true of its records; the sync engine says when and how. F
 
 from __future__ import annotations
 
+import datetime
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from integrations.models import SyncRun
+from integrations.models import Stream, SyncRun
 from registration.models import Term
 
 
@@ -64,6 +65,20 @@ class StagedRecord:
     is_live: bool
 
 
+@dataclass(frozen=True)
+class HandEdit:
+    """What a person has made of a synced record: the amount that stands now in minor units, or none where it was
+    voided; who, when and why."""
+
+    amount: int | None
+    by: str
+    at: datetime.datetime
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"amount": self.amount, "by": self.by, "at": self.at.isoformat(), "reason": self.reason}
+
+
 class Dataset(ABC):
     """A kind of record that can be synced."""
 
@@ -72,6 +87,8 @@ class Dataset(ABC):
     has_money: ClassVar[bool] = False
     # Fields by which a registrar finds the record again; shown first on the run page.
     shown_fields: ClassVar[Sequence[str]] = ()
+    # Limits that differ from the usual ones of integrations.sync.guards.
+    guard_defaults: ClassVar[Mapping[str, Any]] = {}
     Record: ClassVar[type[CanonicalRecord]]
 
     @abstractmethod
@@ -102,6 +119,16 @@ class Dataset(ABC):
     def land(self, run: SyncRun) -> int:
         """Carry the run's plan into registration, as sets, inside the caller's transaction. Returns how many objects
         were posted: one for each change that was given an id for it, or something was lost on the way."""
+
+    @abstractmethod
+    def hand_edits(self, stream: Stream) -> dict[int, HandEdit]:
+        """The records that a person has edited since a sync applied them, by the id of their link. Few, and found by an
+        index: every sync asks."""
+
+    def line_of(self, record: str) -> str:
+        """The SQL expression for the part of the bill where the canonical record in the JSON column `record` stands. A
+        record that goes from one part to another moves all its money, though its amount stays."""
+        return f"{record} ->> 'status'"
 
     def is_in_closed_term(self, record: str) -> str:
         """The SQL condition that the canonical record in the JSON column `record` belongs to a term whose books are

@@ -25,8 +25,8 @@ class AlertQuerySet(models.QuerySet["Alert"]):
 
 
 class Alert(models.Model):
-    """One incident, of a stream or of a whole connection. What it suffers from has one open alert: a failure that
-    repeats adds to its count."""
+    """One incident, of a stream, of a whole connection, or of the installation. What it suffers from has one open alert:
+    a failure that repeats adds to its count."""
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="alerts", null=True)
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="alerts", null=True)
@@ -52,9 +52,8 @@ class Alert(models.Model):
                 fields=["incident"], condition=Q(resolved_at__isnull=True), name="alert_one_open_an_incident"
             ),
             models.CheckConstraint(
-                name="alert_is_about_a_stream_or_a_connection",
-                condition=Q(stream__isnull=False, connection__isnull=True)
-                | Q(stream__isnull=True, connection__isnull=False),
+                name="alert_is_about_one_thing",
+                condition=Q(stream__isnull=True) | Q(connection__isnull=True),
             ),
             models.CheckConstraint(name="alert_says_what", condition=~Q(title="") & ~Q(text="")),
         ]
@@ -69,11 +68,15 @@ class Alert(models.Model):
             return "It waits for a person: approve the plan, withhold what tripped, or refuse it."
         if self.connection is not None:
             return "It closes by itself when its cause is gone."
+        if self.stream is None:
+            return "It closes by itself when the next verification finds nothing wrong."
         return "It closes by itself when the next run succeeds as it should."
 
     def get_absolute_url(self) -> str:
-        """Where the incident can be seen: its run or, when nothing has run, its connection."""
+        """Where the incident can be seen: its run or, when nothing has run, its connection; else the front page."""
         if self.run is not None:
             return self.run.get_absolute_url()
         connection_id = self.stream.connection_id if self.stream else self.connection_id
+        if connection_id is None:
+            return reverse("admin:index")
         return reverse("admin:integrations_connection_change", args=[connection_id])

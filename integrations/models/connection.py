@@ -18,6 +18,14 @@ MIN_INTERVAL_MINUTES = 5
 MAX_INTERVAL_MINUTES = 365 * 24 * 60
 
 
+class ConflictPolicy(models.TextChoices):
+    """What counts when a person has edited a record and the source says something else."""
+
+    HOLD = "hold", "Hold the plan: a person decides"
+    SOURCE = "source_wins", "The source wins"
+    LOCAL = "local_wins", "The edit by hand wins"
+
+
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     def present(self) -> ConnectionQuerySet:
         """Leave out what was archived."""
@@ -54,6 +62,13 @@ class Connection(models.Model):
     four_eyes = models.BooleanField(
         default=False, help_text="Whoever edited the connection or started a run may not approve its plan."
     )
+    conflicts = models.CharField(
+        max_length=12,
+        choices=ConflictPolicy.choices,
+        default=ConflictPolicy.HOLD,
+        db_default=ConflictPolicy.HOLD,
+        help_text="What counts when somebody has edited a record by hand and the source says something else.",
+    )
     changed_by = models.CharField(max_length=150, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
@@ -73,6 +88,10 @@ class Connection(models.Model):
                 name="connection_interval_not_over_a_year",
                 condition=Q(every_minutes__isnull=True) | Q(every_minutes__lte=MAX_INTERVAL_MINUTES),
                 violation_error_message="A connection syncs at least once a year; leave it empty to sync by hand.",
+            ),
+            models.CheckConstraint(
+                name="connection_conflicts_known",
+                condition=Q(conflicts__in=[value for value, _ in ConflictPolicy.choices]),
             ),
             models.CheckConstraint(
                 name="connection_named",
@@ -130,6 +149,15 @@ class Stream(models.Model):
     )
     known_scope = models.CharField(
         max_length=32, blank=True, help_text="What the last applied extract was asked for, as a digest."
+    )
+    watermark = models.CharField(
+        max_length=64,
+        blank=True,
+        db_default="",
+        help_text="Since when the next incremental extract asks; empty: it reads everything.",
+    )
+    complete_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the last complete extract that was applied began."
     )
     next_run_at = models.DateTimeField(null=True, blank=True)
 

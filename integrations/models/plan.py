@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from integrations.models.connection import Stream
-from integrations.models.run import SyncRun
+from integrations.models.run import RunStatus, SyncRun
 from registration.models import Student
 
 FINGERPRINT_BYTES = 16
@@ -18,6 +18,8 @@ FINGERPRINT_BYTES = 16
 ABSENT = b""
 # A rejected record is kept up to this many bytes; its beginning says enough to find it at the source.
 MAX_RAW_BYTES = 16_384
+# The rule of records that came several times and not alike: only the source can mend that.
+DIFFERING_COPIES_RULE = "differing_copies"
 
 
 class ChangeAction(models.TextChoices):
@@ -25,19 +27,26 @@ class ChangeAction(models.TextChoices):
     MODIFY = "modify", "Modified"
     VOID = "void", "Voided"
     SAME = "same", "Unchanged"  # looks different, means the same: only its fingerprint is learned
+    KEEP = "keep", "Kept ours"  # the source says otherwise than a person, and the person counts
 
 
 class ChangeQuerySet(models.QuerySet["Change"]):
     def effective(self) -> ChangeQuerySet:
-        """Leave out records that only look different."""
-        return self.exclude(action=ChangeAction.SAME)
+        """Leave out records of which nothing is changed."""
+        return self.exclude(action__in=[ChangeAction.SAME, ChangeAction.KEEP])
+
+    def in_conflict(self) -> ChangeQuerySet:
+        """Narrow to records that a person has edited and of which the source says something else."""
+        return self.filter(conflict__isnull=False)
 
 
 class Change(models.Model):
     """One record's step in one run: what it was, what it is to be, and the object that holds it afterwards.
 
-    Amounts are the record's own, in minor units. `object_id` is the ledger entry that the change posts (its id is
-    reserved when the record is staged), or empty when it posts nothing.
+    Amounts are the record's own, in minor units; `moved` is what of it reaches a bill, as an absolute difference.
+    `object_id` is the ledger entry that the change posts (its id is reserved when the record is staged), or empty when
+    it posts nothing. `conflict` says what a person had made of the record since the last sync: `amount` (minor units,
+    or none where it was voided), `by`, `at` and `reason`.
     """
 
     run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="changes")
@@ -53,8 +62,13 @@ class Change(models.Model):
     canonical_fingerprint = models.BinaryField(max_length=FINGERPRINT_BYTES)
     amount_before = models.BigIntegerField(null=True)
     amount_after = models.BigIntegerField(null=True)
+    moved = models.BigIntegerField(db_default=0)
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
+    conflict = models.JSONField(null=True)
+    is_kept = models.BooleanField(
+        db_default=False, help_text="Of a held conflict: a person decided that the edit by hand stays."
+    )
 
     objects = ChangeQuerySet.as_manager()
 
@@ -66,7 +80,11 @@ class Change(models.Model):
                 condition=Q(action__in=[value for value, _ in ChangeAction.choices]),
             ),
         ]
-        indexes = [models.Index(fields=["run", "key"], name="change_run_key")]
+        indexes = [
+            models.Index(fields=["run", "key"], name="change_run_key"),
+            # What moves most money comes first on the page of a plan.
+            models.Index(fields=["run", "-moved", "id"], name="change_run_moved"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_action_display()} {self.key}"
@@ -126,8 +144,28 @@ class RunPage(models.Model):
         return f"Page {self.number} of run {self.run_id}"
 
 
+class RejectionOutcome(models.TextChoices):
+    ACCEPTED = "accepted", "Accepted since"
+    REPEATED = "repeated", "Rejected again"
+    CLEARED = "cleared", "Not rejected any more"
+
+
+class RejectedRecordQuerySet(models.QuerySet["RejectedRecord"]):
+    def open(self) -> RejectedRecordQuerySet:
+        """Narrow to what still has to be mended: rejected by a run that was applied, and not settled by a later one."""
+        return self.filter(outcome="", run__status=RunStatus.APPLIED)
+
+    def of_stream(self, stream: Stream) -> RejectedRecordQuerySet:
+        return self.filter(run__stream=stream)
+
+    def replayable(self) -> RejectedRecordQuerySet:
+        """Leave out what cannot be taken again from what was kept: records that were cut or whose copies differ."""
+        return self.exclude(rule=DIFFERING_COPIES_RULE).filter(raw_bytes__lte=MAX_RAW_BYTES).exclude(raw=b"")
+
+
 class RejectedRecord(models.Model):
-    """A record that was read and could not be used: what came, which rule it breaks, and what that means."""
+    """A record that was read and could not be used: what came, which rule it breaks, and what that means. It closes by
+    itself when a later run accepts the record, or rejects it anew."""
 
     run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="rejections")
     key = models.CharField(max_length=140, blank=True, help_text="Empty when the record has no readable key.")
@@ -139,13 +177,29 @@ class RejectedRecord(models.Model):
     amount = models.BigIntegerField(null=True, help_text="In minor units, where it could be read.")
     page = models.PositiveIntegerField(default=0)
     position = models.PositiveIntegerField(default=0, help_text="Its place on the page, from 1.")
+    outcome = models.CharField(max_length=8, choices=RejectionOutcome.choices, blank=True, db_default="")
+    closed_by = models.ForeignKey(
+        SyncRun, on_delete=models.SET_NULL, null=True, blank=True, db_index=False, related_name="+"
+    )
+    replayed_by = models.ForeignKey(
+        SyncRun, on_delete=models.SET_NULL, null=True, blank=True, related_name="replayed"
+    )
+
+    objects = RejectedRecordQuerySet.as_manager()
 
     class Meta:
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(name="rejected_record_says_why", condition=~Q(rule="") & ~Q(reason="")),
+            models.CheckConstraint(
+                name="rejected_record_outcome_known",
+                condition=Q(outcome="") | Q(outcome__in=[value for value, _ in RejectionOutcome.choices]),
+            ),
         ]
-        indexes = [models.Index(fields=["run", "key"], name="rejected_record_run_key")]
+        indexes = [
+            models.Index(fields=["run", "key"], name="rejected_record_run_key"),
+            models.Index(fields=["run", "rule"], condition=Q(outcome=""), name="rejected_record_open"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.key or 'record without a key'}: {self.rule}"

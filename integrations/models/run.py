@@ -44,6 +44,7 @@ class RunTrigger(models.TextChoices):
     COMMAND = "command", "Command"
     APPROVAL = "approval", "Approval"
     UNDO = "undo", "Undo"
+    REPLAY = "replay", "Replay"
 
 
 class SyncRunQuerySet(models.QuerySet["SyncRun"]):
@@ -74,6 +75,9 @@ class SyncRun(models.Model):
     started_by = models.CharField(max_length=150, help_text="Who or what asked for the run, as text.")
     is_dry_run = models.BooleanField("dry run", default=False)
     is_complete = models.BooleanField(default=True, help_text="Whether the extract was of everything.")
+    asked_since = models.CharField(
+        max_length=64, blank=True, db_default="", help_text="Of an incremental extract: since when it asked."
+    )
     requested_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -167,7 +171,10 @@ class SyncRun(models.Model):
                 | (Q(decided_at__isnull=False) & ~Q(decided_by="") & ~Q(decision_reason="")),
             ),
         ]
-        permissions = [("decide_syncrun", "Can approve, withhold, refuse and cancel runs")]
+        permissions = [
+            ("decide_syncrun", "Can approve, withhold, refuse, undo and cancel runs"),
+            ("decide_college_syncrun", "Can decide about runs that concern only the own college"),
+        ]
         indexes = [models.Index(fields=["stream", "-id"], name="sync_run_stream_newest")]
 
     def __str__(self) -> str:
@@ -175,6 +182,12 @@ class SyncRun(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("admin:integrations_syncrun_change", args=[self.pk])
+
+    @property
+    def replay(self) -> SyncRun | None:
+        """The replay that this run is or carries out: it reads kept records instead of the source."""
+        asked = self.carries_out or self
+        return asked if asked.trigger == RunTrigger.REPLAY else None
 
     @property
     def is_live(self) -> bool:

@@ -13,9 +13,12 @@ from integrations.models.plan import ChangeAction
 from integrations.models.run import RunStatus, RunStep
 from integrations.sync.bulk import execute, id_set
 from integrations.sync.certificate import Certificate
+from integrations.sync.conflicts import pin_kept
+from integrations.sync.extract import Extract
 from integrations.sync.known import KnownRecords
 from integrations.sync.lease import Lease
 from integrations.sync.mapping import mapping_version
+from integrations.sync.rejections import close_rejections
 
 CHANGE, LINK = Change._meta.db_table, SyncLink._meta.db_table
 
@@ -26,7 +29,7 @@ class ConnectionChanged(Exception):
 
 @transaction.atomic
 def apply_plan(
-    run: SyncRun, stream: Stream, lease: Lease, certificate: Certificate, known: KnownRecords
+    run: SyncRun, stream: Stream, lease: Lease, certificate: Certificate, extract: Extract
 ) -> None:
     """Carry the plan of `run` into registration and remember what was applied.
 
@@ -40,7 +43,8 @@ def apply_plan(
         action__in=[ChangeAction.CREATE, ChangeAction.MODIFY], object_id__isnull=False
     )
     certificate.check_posted(DATASETS[stream.dataset].land(run), posting.count())
-    _remember(run, stream, known)
+    _remember(run, stream, extract.known)
+    _move_watermark(run, stream, extract, certificate)
     live = stream.links.filter(live=True).aggregate(count=Count("id"), total=Sum("amount"))
     certificate.check_live(live["count"], int(live["total"] or 0))
     certificate.write_to(run)
@@ -72,8 +76,26 @@ def _remember(run: SyncRun, stream: Stream, known: KnownRecords) -> None:
         _remember_scope(stream, known)
     remember_changes(run, stream)
     _remember_sameness(run, stream)
+    pin_kept(run, stream)
+    close_rejections(run, stream, known)
     Change.objects.filter(run=run, action=ChangeAction.SAME).delete()
-    Stream.objects.filter(pk=stream.pk).update(known_with=version, known_scope=stream.scope)
+    # What asked for a part of the feed has seen a part of it: whose scope the rest is shows at the next complete one.
+    scope = stream.scope if run.is_complete else stream.known_scope
+    Stream.objects.filter(pk=stream.pk).update(known_with=version, known_scope=scope)
+    if stream.known_with != version and not run.is_complete:
+        # A replay with a mended mapping: all that it did not take again has to be read anew.
+        Stream.objects.filter(pk=stream.pk).update(watermark="")
+
+
+def _move_watermark(run: SyncRun, stream: Stream, extract: Extract, certificate: Certificate) -> None:
+    """Ask from later on next time, unless something of what was read is not applied: then it has to come again."""
+    if run.replay:
+        return
+    if run.is_complete:
+        Stream.objects.filter(pk=stream.pk).update(complete_at=run.started_at)
+    if extract.watermark and not certificate.beyond_approval:
+        asked = extract.watermark.after(run.asked_since, certificate.counts.rejected)
+        Stream.objects.filter(pk=stream.pk).update(watermark=asked)
 
 
 def _remember_scope(stream: Stream, known: KnownRecords) -> None:
@@ -91,7 +113,7 @@ def remember_changes(run: SyncRun, stream: Stream) -> None:
         "live, change_id, scope) "
         "SELECT %s, key, CASE WHEN is_absent THEN %s ELSE raw_fingerprint END, canonical_fingerprint, object_id, "
         "coalesce(amount_after, amount_before, 0), action <> 'void', id, %s "
-        f"FROM {CHANGE} WHERE run_id = %s AND action <> 'same' "
+        f"FROM {CHANGE} WHERE run_id = %s AND action IN ('create', 'modify', 'void') "
         "ON CONFLICT (stream_id, key) DO UPDATE SET raw_fingerprint = excluded.raw_fingerprint, "
         "canonical_fingerprint = excluded.canonical_fingerprint, object_id = excluded.object_id, "
         "amount = excluded.amount, live = excluded.live, change_id = excluded.change_id, "

@@ -34,7 +34,7 @@ def keep_what_was_approved(run: SyncRun, certificate: Certificate) -> None:
     approved_plan = run.carries_out
     if approved_plan is None:
         return
-    approved = _with_worth(approved_plan.changes.effective())
+    approved = _with_worth(approved_plan.changes.effective().filter(is_kept=False))
     if run.withholds_tripped:
         approved = approved.exclude(pk__in=part_that_tripped(approved_plan).values("pk"))
     same = approved.filter(**{column: OuterRef(column) for column in _SAME})

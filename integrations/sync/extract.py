@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +14,15 @@ from integrations.connectors.base import Page
 from integrations.connectors.decoding import encode
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS, Dataset
-from integrations.datasets.base import Rejected, Rejection, StagedRecord
+from integrations.datasets.base import HandEdit, Rejected, Rejection, StagedRecord
 from integrations.models import Change, RejectedRecord, RunPage, Stream, SyncRun
 from integrations.models.plan import MAX_RAW_BYTES, ChangeAction
 from integrations.sync.bulk import bulk_load
 from integrations.sync.known import KnownRecords
 from integrations.sync.lease import Lease
 from integrations.sync.mapping import CompiledMapping, Unmapped, mapping_version
+from integrations.sync.rejections import kept_pages
+from integrations.sync.watermark import Watermark, since_for
 from registration.bulk import reserve_entry_ids
 
 CHANGE_COLUMNS = (
@@ -33,6 +35,7 @@ CHANGE_COLUMNS = (
     "raw_fingerprint",
     "canonical_fingerprint",
     "amount_after",
+    "moved",
     "after",
 )
 _KEY_CHARACTERS = 140
@@ -43,6 +46,7 @@ class Extract:
     """What was read: counts of records, and what is known of those that need no second look."""
 
     known: KnownRecords
+    hand_edits: Mapping[int, HandEdit] = field(default_factory=dict)
     pages: int = 0
     read: int = 0
     unchanged: int = 0
@@ -51,6 +55,8 @@ class Extract:
     amount: int = 0
     # A rejected record without a key could be any of the live ones: then nothing may be called absent.
     keyless: int = 0
+    rejected: int = 0
+    watermark: Watermark | None = None
 
 
 @dataclass(frozen=True)
@@ -74,19 +80,33 @@ class _Sorted:
 
 
 def extract(run: SyncRun, stream: Stream, lease: Lease) -> Extract:
-    """Read every page of the stream and stage what is new in it.
+    """Read every page of the stream, or what has changed since the watermark, and stage what is new in it.
 
     Raises a TransportError when the feed cannot be read whole; LeaseLost when the run is no longer ours.
     """
     dataset = DATASETS[stream.dataset]
     mapping = CompiledMapping(stream.mapping)
-    result = Extract(KnownRecords.of(stream, mapping_version(stream.mapping)))
-    for page in connector_for(stream.connection).pull(stream):
+    edits = dataset.hand_edits(stream)
+    # What a person has settled already is looked at again only when the source says something else.
+    settled = stream.links.filter(pk__in=edits, pinned__isnull=False).values_list("pk", flat=True)
+    touched = edits.keys() - set(settled)
+    version = mapping_version(stream.mapping)
+    result = Extract(KnownRecords.of(stream, version, touched), edits, watermark=Watermark.of(stream))
+    run.asked_since = "" if run.replay else since_for(stream, version)
+    run.is_complete = not (run.asked_since or run.replay)
+    for page in _pages(run, stream):
         with transaction.atomic():
             lease.renew()
             _stage_page(run, page, dataset, mapping, result)
     run.pages, run.read = result.pages, result.read
     return result
+
+
+def _pages(run: SyncRun, stream: Stream) -> Iterator[Page]:
+    """The source's pages or, of a replay, the records that were kept."""
+    if replay := run.replay:
+        return kept_pages(replay)
+    return connector_for(stream.connection).pull(stream, since=run.asked_since)
 
 
 def _stage_page(
@@ -119,6 +139,9 @@ def _stage_page(
     result.amount += sum(record.amount or 0 for _, record in kinds.staged)
     result.amount += sum(rejected.amount or 0 for rejected in kinds.rejected)
     result.keyless += sum(not rejected.key for rejected in kinds.rejected)
+    result.rejected += len(kinds.rejected)
+    if result.watermark:
+        result.watermark.see(page.records, [rejected.position - 1 for rejected in kinds.rejected])
     SyncRun.objects.filter(pk=run.pk).update(pages=result.pages, read=result.read)
 
 
@@ -200,6 +223,7 @@ def _write_changes(run: SyncRun, dataset: Dataset, staged: list[tuple[RawRecord,
                 raw.fingerprint,
                 fingerprint_of(dataset.identity(record.values)),
                 record.amount,
+                abs(record.amount or 0) if posts else 0,
                 orjson.dumps(record.values).decode(),
             )
             for (raw, record), posts in zip(staged, posting, strict=True)

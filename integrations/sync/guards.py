@@ -13,11 +13,13 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 from django.conf import settings
-from django.db.models import BigIntegerField, Case, ExpressionWrapper, Max, Q, QuerySet, Sum, Value, When
-from django.db.models.functions import Abs, Coalesce
+from django.db.models import Max, Q, QuerySet, Sum
+from django.db.models.functions import Abs
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from integrations.datasets import DATASETS
 from integrations.models import Change, Stream, SyncRun
+from integrations.models.connection import ConflictPolicy
 from integrations.models.plan import ChangeAction
 from integrations.sync.certificate import Certificate
 from registration.money import display, to_minor
@@ -25,17 +27,23 @@ from registration.money import display, to_minor
 
 class GuardLimits(BaseModel):
     """The `guards` of a connection document. Shares are 0 to 1, money in currency units. What a document does not name
-    is not checked (docs/decisions/0006)."""
+    is as it stands here, or as the dataset says; null switches one off. A share and its number trip together, so with
+    one of them off the other decides alone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    first_load: Literal["hold", "apply"] = "apply"
-    max_void_share: float | None = Field(default=None, ge=0, le=1)
-    max_void_count: int | None = Field(default=None, ge=0)
-    max_modified_share: float | None = Field(default=None, ge=0, le=1)
-    max_modified_count: int | None = Field(default=None, ge=0)
-    max_gross_change_share: float | None = Field(default=None, ge=0, le=1)
-    max_gross_change: Decimal | None = Field(default=None, ge=0)
-    max_student_change: Decimal | None = Field(default=None, ge=0)
+    first_load: Literal["hold", "apply"] = "hold"
+    max_void_share: float | None = Field(default=0.10, ge=0, le=1)
+    max_void_count: int | None = Field(default=10, ge=0)
+    max_modified_share: float | None = Field(default=0.10, ge=0, le=1)
+    max_modified_count: int | None = Field(default=10, ge=0)
+    max_gross_change_share: float | None = Field(default=0.20, ge=0, le=1)
+    max_gross_change: Decimal | None = Field(default=Decimal(10_000), ge=0)
+    max_student_change: Decimal | None = Field(default=Decimal(50_000), ge=0)
+
+    @classmethod
+    def of(cls, stream: Stream) -> GuardLimits:
+        """The limits of a stream: its connection's, else its dataset's own, else the usual ones."""
+        return cls.model_validate({**DATASETS[stream.dataset].guard_defaults, **stream.connection.guards})
 
     @field_validator("max_gross_change", "max_student_change")
     @classmethod
@@ -61,13 +69,14 @@ class _Case:
     """What the guards look at."""
 
     run: SyncRun
+    stream: Stream
     limits: GuardLimits
     certificate: Certificate
 
 
 def tripped_guards(run: SyncRun, stream: Stream, certificate: Certificate) -> list[Trip]:
     """Return each guard that the plan trips."""
-    case = _Case(run, GuardLimits.model_validate(stream.connection.guards), certificate)
+    case = _Case(run, stream, GuardLimits.of(stream), certificate)
     sentences = ((guard, check(case)) for guard, (check, _) in _GUARDS.items())
     return [Trip(guard, sentence) for guard, sentence in sentences if sentence]
 
@@ -86,9 +95,31 @@ def part_that_tripped(run: SyncRun) -> QuerySet[Change]:
 
 def _first_load(case: _Case) -> str:
     counts = case.certificate.counts
-    if case.limits.first_load == "apply" or counts.live_before or not counts.created:
+    if case.limits.first_load == "apply" or not DATASETS[case.stream.dataset].has_money:
         return ""
-    return f"This is the first load: it would create {counts.created:,} records where there were none."
+    if counts.live_before or not counts.created:
+        return ""
+    return f"This is the first load: it would create {_records(counts.created)} where there were none."
+
+
+def _empty(case: _Case) -> str:
+    """An empty answer to the question for what has changed is normal; an empty feed where there was one is not."""
+    counts = case.certificate.counts
+    if counts.read or not counts.absent:
+        return ""
+    return f"The feed is empty: it would void {_records(counts.absent)} that it should still bring."
+
+
+def _conflicts(case: _Case) -> str:
+    if case.stream.connection.conflicts != ConflictPolicy.HOLD:
+        return ""
+    count = case.run.changes.effective().in_conflict().count()
+    if not count:
+        return ""
+    return (
+        f"It would overwrite {_records(count)} that somebody edited by hand since the last sync: "
+        "which counts is for a person to say."
+    )
 
 
 def _voids(case: _Case) -> str:
@@ -115,24 +146,47 @@ def _share(verb: str, count: int, live: int, max_share: float | None, max_count:
     if count <= (max_share or 0) * live or count <= (max_count or 0):
         return ""
     share = f"{count / live:.1%}" if live else "all"
-    limit = f"{max_share or 0:.0%} and {max_count or 0:,} records"
-    return f"It would {verb} {count:,} of {live:,} live records ({share}); the limit is {limit}."
+    limits = [
+        *([f"{max_share:.0%}"] if max_share is not None else []),
+        *([_records(max_count)] if max_count is not None else []),
+    ]
+    return (
+        f"It would {verb} {count:,} of {live:,} live records ({share}); the limit is {' and '.join(limits)}."
+    )
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record{'' if count == 1 else 's'}"
 
 
 def _gross_change(case: _Case) -> str:
-    limits = case.limits
+    limits, currency = case.limits, settings.CURRENCY
     if limits.max_gross_change is None and limits.max_gross_change_share is None:
         return ""
-    live = abs(case.certificate.sums.live_before)
-    gross = int(_moving(case.run).aggregate(total=Sum("moved"))["total"] or 0)
-    over_share = gross > Decimal(str(limits.max_gross_change_share or 0)) * live
-    if not over_share or gross <= to_minor(limits.max_gross_change or 0, settings.CURRENCY):
+    gross = int(case.run.changes.effective().aggregate(total=Sum("moved"))["total"] or 0)
+    if gross <= to_minor(limits.max_gross_change or 0, currency):
         return ""
-    limit = f"{limits.max_gross_change_share or 0:.0%} and {limits.max_gross_change or 0:,f}"
+    live = _live_money(case.stream)
+    if gross <= Decimal(str(limits.max_gross_change_share or 0)) * live:
+        return ""
+    parts = [
+        *([f"{limits.max_gross_change_share:.0%}"] if limits.max_gross_change_share is not None else []),
+        *(
+            [display(to_minor(limits.max_gross_change, currency), currency)]
+            if limits.max_gross_change is not None
+            else []
+        ),
+    ]
     return (
-        f"It would move {display(gross, settings.CURRENCY)}, swaps counted on both sides, "
-        f"where {display(live, settings.CURRENCY)} is live; the limit is {limit}."
+        f"It would move {display(gross, currency)}, swaps counted on both sides, "
+        f"where {display(live, currency)} is live; the limit is {' and '.join(parts)}."
     )
+
+
+def _live_money(stream: Stream) -> int:
+    """What the stream's live records come to on bills, returned aid counted like any other."""
+    on_bills = stream.links.filter(live=True, object_id__isnull=False)
+    return int(on_bills.aggregate(total=Sum(Abs("amount")))["total"] or 0)
 
 
 def _student_change(case: _Case) -> str:
@@ -153,28 +207,12 @@ def _student_change(case: _Case) -> str:
     return f"It would move {amount} for {whom}; the limit is {display(limit, settings.CURRENCY)}."
 
 
-def _moving(run: SyncRun) -> QuerySet[Change, Any]:
-    """The plan's changes with how much money each moves, in minor units."""
-    moving: QuerySet[Change, Any] = with_movement(run.changes.effective()).filter(moved__gt=0).order_by()
-    return moving
-
-
-def with_movement(changes: QuerySet[Change, Change]) -> Any:
-    """Annotate changes with `moved`: the absolute difference that each makes, in minor units."""
-    minor = BigIntegerField()
-    after = Case(
-        When(action=ChangeAction.VOID, then=Value(0)), default=Coalesce("amount_after", 0), output_field=minor
-    )
-    difference = ExpressionWrapper(after - Coalesce("amount_before", 0), output_field=minor)
-    return changes.annotate(moved=Abs(difference))
-
-
 def _by_student(run: SyncRun) -> Any:
-    return _moving(run).values("student_id").annotate(total=Sum("moved"))
+    return run.changes.effective().order_by().values("student_id").annotate(total=Sum("moved"))
 
 
 def _students_over(run: SyncRun) -> Q:
-    limits = GuardLimits.model_validate(run.stream.connection.guards)
+    limits = GuardLimits.of(run.stream)
     limit = to_minor(limits.max_student_change or 0, settings.CURRENCY)
     return Q(student_id__in=_by_student(run).filter(total__gt=limit).values("student_id"))
 
@@ -182,8 +220,10 @@ def _students_over(run: SyncRun) -> Q:
 # Each guard: what it says when it trips, and which changes are the part that tripped it.
 _GUARDS: Final[dict[str, tuple[Callable[[_Case], str], Callable[[SyncRun], Q]]]] = {
     "first_load": (_first_load, lambda _: Q(action=ChangeAction.CREATE)),
+    "empty_feed": (_empty, lambda _: Q(is_absent=True)),
+    "conflicts": (_conflicts, lambda _: Q(conflict__isnull=False)),
     "voids": (_voids, lambda _: Q(action=ChangeAction.VOID)),
     "modifications": (_modifications, lambda _: Q(action=ChangeAction.MODIFY)),
-    "gross_change": (_gross_change, lambda run: Q(pk__in=_moving(run).values("pk"))),
+    "gross_change": (_gross_change, lambda _: Q(moved__gt=0)),
     "student_change": (_student_change, _students_over),
 }

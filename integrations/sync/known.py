@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from integrations.models import Stream
 
@@ -24,19 +24,24 @@ class KnownRecords:
         self._prefixes = array("Q")
         self._link_ids = array("q")
         self._times_seen = array("L")
+        self._touched: Collection[int] = ()
         self.is_loaded = False
 
     @classmethod
-    def of(cls, stream: Stream, mapping_version: str) -> KnownRecords:
-        """Load what is known of `stream`: nothing when it was read with another mapping."""
+    def of(cls, stream: Stream, mapping_version: str, touched: Collection[int] = ()) -> KnownRecords:
+        """Load what is known of `stream`: nothing when it was read with another mapping, and nothing of the links in
+        `touched`, which somebody has edited since."""
         known = cls()
         if stream.known_with != mapping_version:
             return known
         links = stream.links.exclude(raw_fingerprint=b"").order_by("raw_fingerprint")
         for fingerprint, link_id in links.values_list("raw_fingerprint", "id").iterator(chunk_size=_CHUNK):
+            if link_id in touched:
+                continue
             known._prefixes.append(_prefix(bytes(fingerprint)))
             known._link_ids.append(link_id)
         known._times_seen.extend([0] * len(known._prefixes))
+        known._touched = touched
         known.is_loaded = True
         return known
 
@@ -58,8 +63,11 @@ class KnownRecords:
         return (link_id for link_id, times in zip(self._link_ids, self._times_seen, strict=True) if times)
 
     def unseen_ids(self) -> Iterator[int]:
-        """The links of known records that have not come, or not in their known form."""
-        return (link_id for link_id, times in zip(self._link_ids, self._times_seen, strict=True) if not times)
+        """The links of records that have not come in their known form: it is for their keys to say whether they came."""
+        yield from self._touched
+        yield from (
+            link_id for link_id, times in zip(self._link_ids, self._times_seen, strict=True) if not times
+        )
 
     def copies(self) -> Iterator[tuple[int, int]]:
         """The links of records that came more than once, with how many times too often."""

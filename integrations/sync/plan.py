@@ -15,10 +15,11 @@ from django.db.models import Count, Exists, OuterRef, Sum
 
 from integrations.datasets import DATASETS
 from integrations.models import Change, RejectedRecord, Stream, SyncLink, SyncRun
-from integrations.models.plan import ABSENT, MAX_RAW_BYTES, ChangeAction
+from integrations.models.plan import ABSENT, DIFFERING_COPIES_RULE, MAX_RAW_BYTES, ChangeAction
 from integrations.sync.bulk import execute, id_set, in_chunks
 from integrations.sync.ceiling import keep_what_was_approved
 from integrations.sync.certificate import Certificate
+from integrations.sync.conflicts import settle_conflicts
 from integrations.sync.extract import Extract
 
 CHANGE, LINK, REJECTED = Change._meta.db_table, SyncLink._meta.db_table, RejectedRecord._meta.db_table
@@ -40,6 +41,7 @@ def make_plan(run: SyncRun, stream: Stream, extract: Extract) -> Certificate:
         _match_with_links(run, stream)
         if run.is_complete and not extract.keyless:
             _void_absent(run, stream, extract, unseen)
+    settle_conflicts(run, stream, extract.hand_edits)
     keep_what_was_approved(run, certificate)
     count_plan(run, stream, certificate)
     certificate.check_read()
@@ -76,7 +78,7 @@ def _reject_staged(condition: str, params: Sequence[Any]) -> None:
     raw = "convert_to(after::text, 'UTF8')" if connection.vendor == "postgresql" else "CAST(after AS blob)"
     execute(
         f"INSERT INTO {REJECTED} (run_id, key, rule, field, reason, raw, raw_bytes, amount, page, position) "
-        f"SELECT run_id, key, 'differing_copies', '', %s, substr({raw}, 1, {MAX_RAW_BYTES}), length({raw}), "
+        f"SELECT run_id, key, '{DIFFERING_COPIES_RULE}', '', %s, substr({raw}, 1, {MAX_RAW_BYTES}), length({raw}), "
         f"amount_after, 0, 0 FROM {CHANGE} WHERE {condition}",
         [DIFFERING_COPIES, *params],
     )
@@ -119,7 +121,7 @@ def _reject_known(run: SyncRun, link: SyncLink, extract: Extract, certificate: C
         RejectedRecord(
             run=run,
             key=link.key,
-            rule="differing_copies",
+            rule=DIFFERING_COPIES_RULE,
             reason=DIFFERING_COPIES,
             raw=raw[:MAX_RAW_BYTES],
             raw_bytes=len(raw),
@@ -143,7 +145,12 @@ def _drop_identical_copies(run: SyncRun, certificate: Certificate) -> None:
 
 
 def _match_with_links(run: SyncRun, stream: Stream) -> None:
-    """Give each staged row its action against the last applied state, and what was there before."""
+    """Give each staged row its action against the last applied state, what was there before, and the money it moves."""
+    dataset = DATASETS[stream.dataset]
+    before = "CASE WHEN link.object_id IS NULL THEN 0 ELSE link.amount END"
+    after = "CASE WHEN change.action = 'void' OR change.object_id IS NULL THEN 0 ELSE change.amount_after END"
+    largest = "greatest" if connection.vendor == "postgresql" else "max"
+    line, line_before = dataset.line_of("change.after"), dataset.line_of("previous.after")
     execute(
         f"UPDATE {CHANGE} AS change SET "
         "action = CASE "
@@ -155,7 +162,12 @@ def _match_with_links(run: SyncRun, stream: Stream) -> None:
         "WHEN change.action = 'void' THEN 'same' "
         "ELSE 'create' END, "
         "before = CASE WHEN link.live THEN previous.after END, "
-        "amount_before = CASE WHEN link.live THEN link.amount END "
+        "amount_before = CASE WHEN link.live THEN link.amount END, "
+        "moved = CASE "
+        # Two students' bills move, each by all of it.
+        f"WHEN previous.student_id <> change.student_id THEN abs({after}) + abs({before}) "
+        f"WHEN link.object_id IS NOT NULL AND {line} <> {line_before} THEN {largest}(abs({after}), abs({before})) "
+        f"ELSE abs({after} - {before}) END "
         f"FROM {LINK} AS link LEFT JOIN {CHANGE} AS previous ON previous.id = link.change_id "
         "WHERE change.run_id = %s AND link.stream_id = %s AND link.key = change.key",
         [run.pk, stream.pk],
@@ -168,7 +180,8 @@ def _match_with_links(run: SyncRun, stream: Stream) -> None:
     )
     # The id that was reserved for a row that turns out to change nothing stays unused.
     execute(
-        f"UPDATE {CHANGE} SET object_id = NULL WHERE run_id = %s AND action = 'same' AND object_id IS NOT NULL",
+        f"UPDATE {CHANGE} SET object_id = NULL, moved = 0 "
+        "WHERE run_id = %s AND action = 'same' AND (object_id IS NOT NULL OR moved <> 0)",
         [run.pk],
     )
 
@@ -184,9 +197,10 @@ def _void_absent(run: SyncRun, stream: Stream, extract: Extract, unseen: str) ->
     unlooked = "AND (link.raw_fingerprint = %s OR unseen.id IS NOT NULL) " if extract.known.is_loaded else ""
     execute(
         f"INSERT INTO {CHANGE} (run_id, action, is_absent, key, student_id, raw_fingerprint, "
-        "canonical_fingerprint, amount_before, before) "
+        "canonical_fingerprint, amount_before, moved, before) "
         "SELECT %s, 'void', TRUE, link.key, previous.student_id, link.raw_fingerprint, "
-        "link.canonical_fingerprint, link.amount, previous.after "
+        "link.canonical_fingerprint, link.amount, CASE WHEN link.object_id IS NULL THEN 0 ELSE abs(link.amount) END, "
+        "previous.after "
         f"FROM {LINK} AS link JOIN {CHANGE} AS previous ON previous.id = link.change_id "
         f"LEFT JOIN {unseen} AS unseen ON unseen.id = link.id "
         f"WHERE link.stream_id = %s AND link.live AND link.scope = %s "
@@ -215,9 +229,10 @@ def count_plan(run: SyncRun, stream: Stream, certificate: Certificate) -> None:
         elif action == ChangeAction.MODIFY:
             counts.modified = counts.modified_before = count
             sums.modified, sums.modified_before = after, before
-        elif action == ChangeAction.SAME:
-            counts.unchanged += count
-            sums.unchanged += after
+        elif action in (ChangeAction.SAME, ChangeAction.KEEP):
+            if not is_absent:  # what is missing was not read
+                counts.unchanged += count
+                sums.unchanged += after
         elif is_absent:
             counts.absent, sums.absent = count, before
         else:

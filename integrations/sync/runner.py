@@ -92,7 +92,7 @@ def _travel(run: SyncRun, stream: Stream, lease: Lease) -> None:
     else:
         _enter(run, RunStep.APPLY, lease)
         with transaction.atomic():
-            apply_plan(run, stream, lease, certificate, extracted.known)
+            apply_plan(run, stream, lease, certificate, extracted)
             _supersede_held(run)
             resolve_alerts(stream, Incident.SYNC, Incident.SILENT)
             notice_small_feed(run, stream)

@@ -6,9 +6,10 @@ is ignored; when the source says something else, or a person releases it, the ne
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import orjson
 from django.db.models import Count, Sum
@@ -23,14 +24,9 @@ from integrations.sync.certificate import Certificate
 from integrations.sync.extract import fingerprint_of
 from integrations.sync.plan import count_plan
 from registration.bulk import reserve_entry_ids
-from registration.models import LedgerEntry
+from registration.models import College, LedgerEntry
 from registration.models.billing import EntryState
 
-_INVERSE: Final = {
-    ChangeAction.CREATE: ChangeAction.VOID,
-    ChangeAction.MODIFY: ChangeAction.MODIFY,
-    ChangeAction.VOID: ChangeAction.CREATE,
-}
 _COLUMNS: Final = (
     "run_id",
     "action",
@@ -42,6 +38,7 @@ _COLUMNS: Final = (
     "canonical_fingerprint",
     "amount_before",
     "amount_after",
+    "moved",
     "before",
     "after",
 )
@@ -55,19 +52,50 @@ class Step:
     link: SyncLink
     skipped: str = ""
 
+    @property
+    def restored(self) -> dict[str, Any] | None:
+        """The canonical values that come back, or None where nothing does. Where the change overwrote an edit by hand,
+        that is what stood on the bill."""
+        before: dict[str, Any] | None = self.change.before
+        edit = self.change.conflict
+        if before is None or edit is None:
+            return before
+        return None if edit["amount"] is None else {**before, "amount": edit["amount"]}
 
-def steps_to_undo(run: SyncRun, only: Collection[int] | None = None) -> Iterator[Step]:
-    """Yield what undoing each change of an applied run (or `only` those with these ids) comes to."""
-    changes = run.changes.effective().select_related("student").order_by("id")
+    @property
+    def amount_restored(self) -> int | None:
+        """The amount of what comes back, in minor units."""
+        edit = self.change.conflict
+        return self.change.amount_before if edit is None else edit["amount"]
+
+    @property
+    def action(self) -> ChangeAction:
+        """What leads back."""
+        if self.change.action == ChangeAction.VOID:
+            return ChangeAction.CREATE
+        return ChangeAction.VOID if self.restored is None else ChangeAction.MODIFY
+
+
+def steps_to_undo(
+    run: SyncRun, only: Collection[int] | None = None, within: College | None = None
+) -> Iterator[Step]:
+    """Yield what undoing each change of an applied run (or `only` those with these ids) comes to, for somebody who
+    decides about the students of one college, or of all."""
+    changes = run.changes.effective().select_related("student__program").order_by("id")
     if only is not None:
         changes = changes.filter(pk__in=only)
     for chunk in in_chunks(changes.iterator(chunk_size=CHUNK)):
         links = {link.key: link for link in run.stream.links.filter(key__in=[change.key for change in chunk])}
         holding = [links[change.key].object_id for change in chunk]
         entries = LedgerEntry.objects.in_bulk([pk for pk in holding if pk])
+        refunds = LedgerEntry.objects.last_refunds({entry.account_id for entry in entries.values()})
         for change in chunk:
             link = links[change.key]
-            yield Step(change, link, _why_skipped(change, link, entries.get(link.object_id or 0)))
+            entry = entries.get(link.object_id or 0)
+            step = Step(change, link, _why_skipped(change, link, entry) or _whose_else(change, within))
+            if not step.skipped and entry is not None:
+                step = replace(step, skipped=_why_refunded(step, entry, refunds.get(entry.account_id)))
+            yield step
 
 
 def _why_skipped(change: Change, link: SyncLink, entry: LedgerEntry | None) -> str:
@@ -77,6 +105,21 @@ def _why_skipped(change: Change, link: SyncLink, entry: LedgerEntry | None) -> s
     if entry is not None and entry.state == EntryState.VOID:
         return f"voided by hand since, by {entry.voided_by}"
     return ""
+
+
+def _why_refunded(step: Step, entry: LedgerEntry, refunded_at: datetime.datetime | None) -> str:
+    """Aid that has been paid out to the student stays on the bill: taking it off would make a debt of a refund."""
+    takes_away = (step.amount_restored or 0) < (step.change.amount_after or 0)
+    if not takes_away or refunded_at is None or refunded_at < entry.posted_at:
+        return ""
+    return f"refunded to the student on {refunded_at:%Y-%m-%d}"
+
+
+def _whose_else(change: Change, within: College | None) -> str:
+    program = change.student.program if change.student else None
+    if within is None or (program is not None and program.college_id == within.pk):
+        return ""
+    return f"not a student of {within.name}"
 
 
 def carry_out(undo: SyncRun, steps: list[Step]) -> None:
@@ -98,7 +141,7 @@ def carry_out(undo: SyncRun, steps: list[Step]) -> None:
 
 def _write_inverse_plan(undo: SyncRun, dataset: Dataset, steps: list[Step]) -> None:
     """Write the plan of the undo: for each step the change that leads back."""
-    restored = [step.change.before for step in steps]
+    restored = [step.restored for step in steps]
     posting = [values is not None and dataset.posts(values) for values in restored]
     object_ids = iter(reserve_entry_ids(sum(posting)))
     bulk_load(
@@ -107,7 +150,7 @@ def _write_inverse_plan(undo: SyncRun, dataset: Dataset, steps: list[Step]) -> N
         (
             (
                 undo.pk,
-                _INVERSE[ChangeAction(step.change.action)].value,
+                step.action.value,
                 _is_absent_again(step),
                 step.change.key,
                 step.change.student_id,
@@ -116,9 +159,10 @@ def _write_inverse_plan(undo: SyncRun, dataset: Dataset, steps: list[Step]) -> N
                 bytes(step.link.raw_fingerprint),
                 _canonical_after(dataset, step),
                 step.change.amount_after if step.change.action != ChangeAction.VOID else None,
-                step.change.amount_before,
+                step.amount_restored,
+                step.change.moved,
                 _json(step.change.after) if step.change.action != ChangeAction.VOID else None,
-                _json(step.change.before),
+                _json(step.restored),
             )
             for step, posts in zip(steps, posting, strict=True)
         ),
@@ -141,13 +185,13 @@ def _source_says(step: Step) -> bytes:
 def _is_absent_again(step: Step) -> bool:
     """Whether taking back an undo leaves the record missing from the feed, as it was before."""
     pinned = step.link.pinned
-    return step.change.before is None and pinned is not None and bytes(pinned) == ABSENT
+    return step.restored is None and pinned is not None and bytes(pinned) == ABSENT
 
 
 def _canonical_after(dataset: Dataset, step: Step) -> bytes:
     """The canonical fingerprint of what stands after the undo or, where nothing does, of what the source says."""
-    if step.change.before is not None:
-        return fingerprint_of(dataset.identity(step.change.before))
+    if step.restored is not None:
+        return fingerprint_of(dataset.identity(step.restored))
     return bytes(step.link.pinned or step.link.canonical_fingerprint)
 
 

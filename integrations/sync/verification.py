@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from django.db import connection
 
+from integrations.alerts import Incident, raise_alert, resolve_alerts
 from integrations.models import Change, SyncLink
+from registration.fee_verification import FEE_DIFFERS, FEE_RULES, fees_that_differ
 from registration.models import BillingAccount, LedgerEntry
 
 # No more than this many faults of one rule are listed: the first ones say what happened.
@@ -99,9 +102,29 @@ def verify_ledger() -> Verification:
     )
 
 
+def watch_ledger() -> int:
+    """Verify the ledger, raise an alert over what is wrong or close the one that is open; returns the faults."""
+    faults = verify_ledger().faults
+    if not faults:
+        resolve_alerts(None, Incident.LEDGER)
+        return 0
+    # By rule, without the sentences: an alert is mailed, and they name students.
+    by_rule = Counter(fault.rule for fault in faults)
+    raise_alert(
+        None,
+        Incident.LEDGER,
+        title="The ledger does not add up",
+        text=f"{len(faults)} faults, by rule: "
+        + ", ".join(f"{rule} {count}" for rule, count in sorted(by_rule.items()))
+        + ". `manage.py verify_ledger` says what each is. Bills stand as they are until a person has looked.",
+    )
+    return len(faults)
+
+
 def _faults() -> Iterator[Fault]:
-    for rule, sentence, sql in _RULES:
+    for rule, sentence, sql in (*_RULES, *FEE_RULES):
         with connection.cursor() as cursor:
             cursor.execute(f"{sql} LIMIT {MAX_FAULTS}")
             for row in cursor.fetchall():
                 yield Fault(rule, sentence.format(*row))
+    yield from (Fault(FEE_DIFFERS, sentence) for sentence in fees_that_differ(MAX_FAULTS))

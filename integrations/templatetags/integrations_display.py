@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from integrations.admin.badges import run_badge
+from integrations.admin.progress import Progress, progress_of
 from integrations.datasets import DATASETS
 from integrations.models import Change, SyncRun
 from registration.money import display
@@ -22,6 +23,12 @@ register = template.Library()
 def badge(run: SyncRun | None) -> SafeString:
     """A run's status badge."""
     return run_badge(run)
+
+
+@register.filter
+def progress(run: SyncRun | None) -> Progress | None:
+    """Where a run is on its road."""
+    return progress_of(run) if run else None
 
 
 @register.filter

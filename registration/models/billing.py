@@ -6,13 +6,16 @@ take is from anticipated or posted to void, which the database itself enforces (
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db import models
-from django.db.models import Q, Sum
+from django.db.models import Max, Q, Sum
 
 from registration.models.catalogue import Term
 from registration.models.constraints import currency_code, one_of
+from registration.models.fees import FeeItem
 from registration.models.people import Student
 from registration.money import decimal_text, display
 
@@ -58,6 +61,11 @@ class AccountTotals:
     def balance(self) -> int:
         return self.charges - self.posted_aid - self.payments + self.refunds
 
+    @property
+    def credit(self) -> int:
+        """What the institution owes the student, nothing when it is the other way round."""
+        return max(-self.balance, 0)
+
     def as_decimal_texts(self) -> dict[str, str]:
         """Every total and the balance as plain decimal strings."""
         names = ("balance", "charges", "posted_aid", "anticipated_aid", "payments", "refunds")
@@ -79,6 +87,7 @@ class BillingAccount(models.Model):
 
     class Meta:
         ordering = ["student"]
+        permissions = [("refund_billingaccount", "Can refund billingaccount")]
         constraints = [
             models.CheckConstraint(
                 name="billing_account_currency_is_iso_code", condition=currency_code("currency")
@@ -121,9 +130,22 @@ class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
         """Leave out what was voided."""
         return self.exclude(state=EntryState.VOID)
 
+    def voided_by_hand(self) -> LedgerEntryQuerySet:
+        """Narrow to entries that a sync posted and a person voided."""
+        return self.filter(state=EntryState.VOID, voided_run__isnull=True, posted_run__isnull=False)
+
+    def last_refunds(self, accounts: Collection[int]) -> dict[int, datetime.datetime]:
+        """When a credit was paid out last, by the account's id, of those among `accounts` where one was."""
+        refunds = self.live().filter(kind=EntryKind.REFUND, account_id__in=accounts).order_by()
+        return dict(refunds.values_list("account_id").annotate(last=Max("posted_at")))
+
     def from_aid(self) -> LedgerEntryQuerySet:
         """Narrow to aid and to adjustments of aid."""
         return self.filter(Q(kind=EntryKind.AID) | Q(adjusts=EntryKind.AID))
+
+    def from_schedules(self) -> LedgerEntryQuerySet:
+        """Narrow to charges that fee schedules say."""
+        return self.filter(fee_item__isnull=False)
 
 
 class LedgerEntry(models.Model):
@@ -148,6 +170,30 @@ class LedgerEntry(models.Model):
     code = models.CharField(max_length=40, help_text="The fund of an aid, the fee of a charge.")
     description = models.CharField(max_length=200, blank=True)
     effective_on = models.DateField(null=True, blank=True, help_text="The day that the money counts from.")
+    fee_item = models.ForeignKey(
+        FeeItem,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="entries",
+        help_text="Of a charge that a fee schedule says: the fee.",
+    )
+    basis = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="How the amount of such a charge came about.",
+    )
+
+    corrects = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="corrections",
+        help_text="Of an entry that a person posted in the place of another: the one that a sync or a charge had posted.",
+    )
 
     posted_at = models.DateTimeField()
     posted_by = models.CharField(max_length=150)
@@ -157,13 +203,28 @@ class LedgerEntry(models.Model):
     voided_by = models.CharField(max_length=150, blank=True)
     voided_run = models.BigIntegerField(null=True, blank=True)
     void_reason = models.CharField(max_length=500, blank=True)
+    voided_from = models.CharField(
+        max_length=12,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What a void entry was before: only what was posted had counted.",
+    )
 
     objects = LedgerEntryQuerySet.as_manager()
 
     class Meta:
         ordering = ["-posted_at", "-id"]
         verbose_name_plural = "ledger entries"
-        indexes = [models.Index(fields=["account", "state"], name="ledger_entry_account_state")]
+        indexes = [
+            models.Index(fields=["account", "state"], name="ledger_entry_account_state"),
+            # What people have taken off bills that a sync had posted: few, and looked for by every sync.
+            models.Index(
+                fields=["id"],
+                condition=Q(state="void", voided_run__isnull=True, posted_run__isnull=False),
+                name="ledger_entry_voided_by_hand",
+            ),
+        ]
         constraints = [
             models.CheckConstraint(name="ledger_entry_kind_known", condition=one_of("kind", EntryKind)),
             models.CheckConstraint(name="ledger_entry_state_known", condition=one_of("state", EntryState)),
@@ -197,8 +258,27 @@ class LedgerEntry(models.Model):
                 ),
             ),
             models.CheckConstraint(name="ledger_entry_says_who_posted", condition=~Q(posted_by="")),
+            models.UniqueConstraint(
+                fields=["corrects"],
+                condition=~Q(state="void"),
+                name="ledger_entry_one_live_correction",
+            ),
             models.CheckConstraint(
                 name="ledger_entry_currency_is_iso_code", condition=currency_code("currency")
+            ),
+            models.CheckConstraint(
+                name="ledger_entry_only_a_charge_follows_a_schedule",
+                condition=Q(fee_item__isnull=True) | Q(kind=EntryKind.CHARGE),
+            ),
+            models.UniqueConstraint(
+                fields=["account", "term", "code"],
+                condition=Q(fee_item__isnull=False) & ~Q(state="void"),
+                name="ledger_entry_one_live_charge_a_fee",
+            ),
+            models.CheckConstraint(
+                name="ledger_entry_only_a_void_was_something_else",
+                condition=Q(voided_from="")
+                | Q(state=EntryState.VOID, voided_from__in=["anticipated", "posted"]),
             ),
         ]
 

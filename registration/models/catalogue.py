@@ -31,7 +31,7 @@ class Term(models.Model):
     starts_on = models.DateField()
     ends_on = models.DateField()
     census_on = models.DateField(
-        help_text="After this day a change of enrollment or housing no longer moves fees."
+        help_text="After this day a change of credits, housing or residency moves fees only when a person approves it."
     )
     is_regular = models.BooleanField(
         default=True, help_text="A fall or spring term, not a summer or a short one."
@@ -40,13 +40,14 @@ class Term(models.Model):
         default=False, help_text="Set by the registrar, on one regular term at a time."
     )
     is_closed = models.BooleanField(
-        default=False, help_text="The books are closed: nothing is voided by absence."
+        default=False, help_text="The books are closed: nothing is charged, and nothing voided by absence."
     )
 
     objects = TermQuerySet.as_manager()
 
     class Meta:
         ordering = ["-starts_on", "code"]
+        permissions = [("assess_term", "Can assess term")]
         constraints = [
             models.CheckConstraint(name="term_named", condition=filled("code", "name")),
             models.CheckConstraint(

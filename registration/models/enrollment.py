@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 
 from registration.models.catalogue import Section
 from registration.models.constraints import one_of
@@ -15,6 +16,13 @@ class EnrollmentStatus(models.TextChoices):
     DROPPED = "dropped", "Dropped"
     WITHDRAWN = "withdrawn", "Withdrawn"
     COMPLETED = "completed", "Completed"
+
+
+class SeatExit(models.TextChoices):
+    """How a seat was given up; each has refund steps of its own."""
+
+    DROP = "drop", "Drop"
+    WITHDRAWAL = "withdrawal", "Withdrawal"
 
 
 class EnrollmentQuerySet(models.QuerySet["Enrollment"]):
@@ -33,6 +41,14 @@ class Enrollment(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     status_since_at = models.DateTimeField(help_text="When the status became what it is.")
+    seat_given_up_on = models.DateField(
+        null=True,
+        blank=True,
+        help_text="The day, where the institution is, on which a seat that was held was given up.",
+    )
+    seat_given_up_by = models.CharField(
+        max_length=12, choices=SeatExit.choices, blank=True, default="", db_default=""
+    )
 
     objects = EnrollmentQuerySet.as_manager()
 
@@ -42,6 +58,11 @@ class Enrollment(models.Model):
             models.UniqueConstraint(fields=["student", "section"], name="enrollment_once_a_section"),
             models.CheckConstraint(
                 name="enrollment_status_known", condition=one_of("status", EnrollmentStatus)
+            ),
+            models.CheckConstraint(
+                name="enrollment_seat_given_up_says_when_and_how",
+                condition=Q(seat_given_up_on__isnull=True, seat_given_up_by="")
+                | Q(seat_given_up_on__isnull=False, seat_given_up_by__in=["drop", "withdrawal"]),
             ),
         ]
         indexes = [models.Index(fields=["section", "status"], name="enrollment_section_status")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.conf import settings
 from django.db import models
 
 from registration.models.constraints import filled, one_of
@@ -54,6 +55,27 @@ class StudentQuerySet(models.QuerySet["Student"]):
         """Narrow to the students with these numbers."""
         return self.filter(number__in=list(numbers))
 
+    def of_college(self, college: College) -> StudentQuerySet:
+        """Narrow to the students of a college: those of its programs."""
+        return self.filter(program__college=college)
+
+    def visible_to(self, consumer_id: int) -> StudentQuerySet:
+        """Narrow to those whom a consumer may see: granted by name or, where the student asked for no disclosure hold,
+        as one of all, of a program or of a college. One statement, whatever it is combined with."""
+        # Imported here: grants point at students.
+        from registration.models.disclosure import StudentGrant  # noqa: PLC0415
+
+        grants = StudentGrant.objects.current().filter(consumer=consumer_id)
+        by_name = models.Exists(grants.filter(student=models.OuterRef("pk")))
+        as_one_of_many = models.Exists(
+            grants.filter(
+                models.Q(audience="all")
+                | models.Q(program=models.OuterRef("program"))
+                | models.Q(college=models.OuterRef("program__college"))
+            )
+        )
+        return self.filter(by_name | (models.Q(disclosure_hold=False) & as_one_of_many))
+
 
 class Student(models.Model):
     number = models.CharField(max_length=32, unique=True)
@@ -79,6 +101,7 @@ class Student(models.Model):
 
     class Meta:
         ordering = ["number"]
+        permissions = [("withdraw_student", "Can withdraw student")]
         constraints = [
             models.CheckConstraint(
                 name="student_numbered_and_named", condition=filled("number", "family_name")
@@ -96,3 +119,20 @@ class Student(models.Model):
     def name(self) -> str:
         """The name as people say it."""
         return f"{self.given_name} {self.family_name}".strip()
+
+
+class CollegeMember(models.Model):
+    """The college that a principal belongs to: what a principal sees and decides ends at its students."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="college_member"
+    )
+    college = models.ForeignKey(College, on_delete=models.PROTECT, related_name="members")
+
+    class Meta:
+        ordering = ["user"]
+        verbose_name = "college of a principal"
+        verbose_name_plural = "colleges of principals"
+
+    def __str__(self) -> str:
+        return f"{self.user} of {self.college}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from importlib import import_module
 from typing import Any
 
@@ -13,11 +14,15 @@ from django.contrib.auth import get_user_model
 from django.db import connection, migrations, models
 from oauth2_provider.models import get_application_model
 
-from apiauth.models import Consumer, User
+from apiauth.models import Consumer, ConsumerUsage, ExpiryReminder, User
+from apiauth.secrets import digest_of
 from tests.refusals import Case, insert, named_constraints, refused_by
 
 pytestmark = pytest.mark.django_db
 
+LIBRARY = 1_000_000  # its id: beyond those that the database gives
+HOUR = datetime.datetime(2026, 9, 1, 12, tzinfo=datetime.UTC)
+LATER = {"hour_at": HOUR + datetime.timedelta(hours=1)}
 RIGHT: dict[type[models.Model], dict[str, Any]] = {
     User: {"username": "rita", "email": "rita@example.edu"},
     Consumer: {
@@ -26,6 +31,8 @@ RIGHT: dict[type[models.Model], dict[str, Any]] = {
         "client_type": "confidential",
         "authorization_grant_type": "client-credentials",
     },
+    ConsumerUsage: {"consumer_id": LIBRARY, "hour_at": HOUR, "requests": 1},
+    ExpiryReminder: {"consumer_id": LIBRARY, "expires_on": HOUR.date(), "days": 7},
 }
 OTHER_GRANTS = [value for value, _ in Consumer.GRANT_TYPES if value != Consumer.GRANT_CLIENT_CREDENTIALS]
 CASES = [
@@ -34,6 +41,23 @@ CASES = [
         for each in [*OTHER_GRANTS, ""]
     ),
     *(Case("consumer_client_credentials_only", Consumer, {"client_type": each}) for each in ("public", "")),
+    Case("consumer_named", Consumer, {"name": ""}),
+    Case("consumer_name_unique", Consumer, {"name": "Library"}),
+    Case("consumer_name_unique", Consumer, {"name": "LIBRARY", "status": "suspended"}),
+    *(Case("consumer_status_known", Consumer, {"status": each}) for each in ("", "Active", "deleted")),
+    Case("consumer_hourly_limit_positive", Consumer, {"hourly_limit": 0}),
+    Case("consumer_secret_is_a_digest", Consumer, {"hash_client_secret": False}),
+    Case("consumer_secret_is_a_digest", Consumer, {"client_secret": "pbkdf2_sha256$1$salt$digest"}),
+    Case("consumer_previous_secret_ends", Consumer, {"previous_secret": digest_of("x")}),
+    Case("consumer_previous_secret_ends", Consumer, {"previous_secret_ends_at": HOUR}),
+    Case(
+        "consumer_previous_secret_ends",
+        Consumer,
+        {"previous_secret": "clear", "previous_secret_ends_at": HOUR},
+    ),
+    Case("consumer_usage_counts_something", ConsumerUsage, {"requests": 0}),
+    Case("consumer_usage_once_an_hour", ConsumerUsage, LATER),
+    Case("expiry_reminder_once_a_day_and_end", ExpiryReminder, {"days": 1}),
     Case("user_email_unique", User, {"email": "ada@example.edu"}),
     Case("user_email_unique", User, {"email": "ADA@Example.EDU"}),
 ]
@@ -42,6 +66,17 @@ CASES = [
 @pytest.fixture(autouse=True)
 def ada(db: None) -> User:
     return User.objects.create_user("ada", "ada@example.edu")
+
+
+@pytest.fixture(autouse=True)
+def library(db: None) -> Consumer:
+    """The library, with an hour of usage and a reminder."""
+    made: Consumer = Consumer.objects.create(
+        **RIGHT[Consumer] | {"pk": LIBRARY, "name": "Library", "client_id": "library"}
+    )
+    ConsumerUsage.objects.create(consumer=made, requests=1, **LATER)
+    ExpiryReminder.objects.create(consumer=made, expires_on=HOUR.date(), days=1)
+    return made
 
 
 def test_each_named_constraint_has_a_case_that_breaks_it() -> None:
@@ -78,6 +113,13 @@ def test_any_number_of_accounts_have_no_address() -> None:
     assert User.objects.filter(email="").count() == 2
 
 
+def test_a_revoked_consumer_gives_its_name_free() -> None:
+    insert(Consumer, RIGHT[Consumer] | {"name": "Old", "client_id": "1", "status": "revoked"})
+    insert(Consumer, RIGHT[Consumer] | {"name": "Old", "client_id": "2", "status": "revoked"})
+    mine = insert(Consumer, RIGHT[Consumer] | {"name": "Old", "client_id": "3"})
+    assert Consumer.objects.called("old").first() == mine
+
+
 def test_a_consumer_s_secret_is_not_kept_in_the_clear() -> None:
     secret = "a-secret-that-is-shown-once"
     consumer = Consumer.objects.create(**RIGHT[Consumer], client_secret=secret)
@@ -86,6 +128,7 @@ def test_a_consumer_s_secret_is_not_kept_in_the_clear() -> None:
         [kept] = cursor.fetchone()
     assert secret not in kept
     assert len(kept) > 40
+    assert consumer.knows_secret(secret, HOUR)
 
 
 # --- ours from the first migration ------------------------------------------------------------------------
@@ -115,4 +158,3 @@ def test_no_page_of_the_admin_shows_a_token_or_hands_out_a_grant() -> None:
     shown = {model._meta.label for model in admin.site._registry}
     assert "apiauth.User" in shown
     assert {label for label in shown if label.startswith("oauth2_provider.")} == set()
-    assert "apiauth.Consumer" not in shown

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import connection, models, transaction
+from django.db import ProgrammingError, connection, models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.test import Client
 from django.urls import path
@@ -18,7 +17,9 @@ from django.utils import timezone
 import audit
 from apiauth.models import User
 from audit.context import SYSTEM, Actor, acting, ascribe, current_actor, current_context
-from audit.models import AuditEvent
+from audit.database_roles import APPEND_ONLY
+from audit.models import AuditCheckpoint, AuditEvent, AuditSeal, EventFlood
+from tests.database_roles import as_owner, past_the_triggers
 from tests.refusals import (
     Case,
     copy_over_itself,
@@ -31,6 +32,7 @@ from tests.refusals import (
 
 pytestmark = pytest.mark.django_db
 TABLE = "audit_auditevent"
+NOW = datetime.datetime(2026, 9, 1, 12, tzinfo=datetime.UTC)
 RITA = Actor(kind="user", name="rita", id="7")
 
 
@@ -197,70 +199,130 @@ def test_each_column_is_tried() -> None:
 
 
 @pytest.mark.parametrize("column", OTHERWISE)
-def test_no_column_of_an_event_is_changed(event: AuditEvent, column: str) -> None:
-    with refused_as_unchangeable(TABLE):
+def test_no_column_of_an_event_is_changed_not_even_by_the_owner(event: AuditEvent, column: str) -> None:
+    with as_owner(), refused_as_unchangeable(TABLE):
         execute(f"UPDATE {TABLE} SET {column} = {OTHERWISE[column]} WHERE id = %s", event.pk)
 
 
 def test_an_event_is_not_even_written_again_as_it_is(event: AuditEvent) -> None:
-    with refused_as_unchangeable(TABLE):
+    with as_owner(), refused_as_unchangeable(TABLE):
         event.save()
-    with refused_as_unchangeable(TABLE):
+    with as_owner(), refused_as_unchangeable(TABLE):
         execute(copy_over_itself(TABLE))
 
 
 def test_an_event_is_not_deleted(event: AuditEvent) -> None:
-    with refused_as_unchangeable(TABLE):
+    with as_owner(), refused_as_unchangeable(TABLE):
         execute(f"DELETE FROM {TABLE} WHERE id = %s", event.pk)
-    with refused_as_unchangeable(TABLE):
+    with as_owner(), refused_as_unchangeable(TABLE):
         event.delete()
-    with refused_as_unchangeable(TABLE):
+    with as_owner(), refused_as_unchangeable(TABLE):
         AuditEvent.objects.all().delete()
     assert AuditEvent.objects.get() == event
 
 
-def test_the_trail_is_not_emptied_by_truncate(event: AuditEvent) -> None:
+@pytest.mark.parametrize("table", APPEND_ONLY)
+def test_the_trail_is_not_emptied_by_truncate(event: AuditEvent, table: str) -> None:
     connection.check_constraints()  # PostgreSQL does not truncate what it still has to check
     if connection.vendor == "sqlite":  # it has no TRUNCATE; its word for all rows is DELETE, tried above
         with pytest.raises(Exception, match="TRUNCATE"), transaction.atomic():
-            execute(f"TRUNCATE {TABLE}")
+            execute(f"TRUNCATE {table}")
         return
-    with refused_as_unchangeable(TABLE):
-        execute(f"TRUNCATE {TABLE} CASCADE")
+    with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+        execute(f"TRUNCATE {table}")
+    with as_owner(), refused_as_unchangeable(table):
+        execute(f"TRUNCATE {table} CASCADE")
 
 
 # --- constraints ------------------------------------------------------------------------------------------
 
-RIGHT: Mapping[str, Any] = {
-    "actor_kind": "user",
-    "actor_name": "rita",
-    "action": "user.changed",
-    "subject_type": "apiauth.user",
-    "subject_id": "1",
+DIGEST = b"d" * 32
+# Of each model, a row that nothing is wrong with.
+RIGHT: dict[type[models.Model], dict[str, Any]] = {
+    AuditEvent: {
+        "actor_kind": "user",
+        "actor_name": "rita",
+        "action": "user.changed",
+        "subject_type": "apiauth.user",
+        "subject_id": "1",
+    },
+    AuditSeal: {
+        "position": 1,
+        "event_id": 1,
+        "event_digest": DIGEST,
+        "previous_digest": DIGEST,
+        "digest": DIGEST,
+        "sealed_at": NOW,
+    },
+    AuditCheckpoint: {
+        "position": 5,
+        "first_position": 1,
+        "digest": DIGEST,
+        "archive_name": "2025.jsonl.gz",
+        "archive_digest": DIGEST,
+        "archived_at": NOW,
+        "archived_by": "rita",
+        "key": "k" * 16,
+        "signature": "s" * 88,
+    },
+    EventFlood: {
+        "action": "user.sign_in_failed",
+        "subject_type": "apiauth.user",
+        "address": "192.0.2.1",
+        "actor_kind": "system",
+        "actor_name": "system",
+        "ends_at": NOW,
+    },
 }
 CASES = [
     Case("audit_event_actor_kind_known", AuditEvent, {"actor_kind": "ghost"}),
     Case("audit_event_actor_kind_known", AuditEvent, {"actor_kind": ""}),
     Case("audit_event_action_named", AuditEvent, {"action": ""}),
+    Case("audit_seal_position_counts", AuditSeal, {"position": 0}),
+    Case("audit_seal_one_an_event", AuditSeal, {"position": 2}),
+    *(
+        Case("audit_seal_digests_whole", AuditSeal, {column: digest})
+        for column in ("event_digest", "previous_digest", "digest")
+        for digest in (b"", b"d" * 31)
+    ),
+    Case("audit_checkpoint_range_counts", AuditCheckpoint, {"first_position": 0}),
+    Case("audit_checkpoint_range_counts", AuditCheckpoint, {"first_position": 6}),
+    Case("audit_checkpoint_digests_whole", AuditCheckpoint, {"digest": b""}),
+    Case("audit_checkpoint_digests_whole", AuditCheckpoint, {"archive_digest": b"d"}),
+    Case("audit_checkpoint_signed", AuditCheckpoint, {"signature": ""}),
+    Case("event_flood_one_a_source", EventFlood, {"times": 1}),
+    Case("event_flood_times_counted", EventFlood, {"times": -1}),
 ]
+# These are broken by a second row beside a right one.
+OVER_ANOTHER = {"audit_seal_one_an_event", "event_flood_one_a_source"}
 
 
 def test_each_named_constraint_has_a_case_that_breaks_it() -> None:
     assert {case.constraint for case in CASES} == set(named_constraints("audit"))
-    owners: list[type[models.Model]] = list(apps.get_app_config("audit").get_models())
-    assert owners == [AuditEvent]
+    owners: set[type[models.Model]] = set(apps.get_app_config("audit").get_models())
+    assert owners == set(RIGHT)
 
 
 @pytest.mark.parametrize("kind", ["user", "consumer", "worker", "command", "system"])
 def test_every_kind_of_actor_is_accepted(kind: str) -> None:
-    insert(AuditEvent, {**RIGHT, "actor_kind": kind})
+    insert(AuditEvent, {**RIGHT[AuditEvent], "actor_kind": kind})
     assert AuditEvent.objects.get().actor_kind == kind
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_an_insert_that_breaks_a_constraint_is_refused_by_name(case: Case) -> None:
-    with refused_by(case.constraint):
-        insert(AuditEvent, {**RIGHT, **case.wrong_values()})
+    # SQLite's trigger would be first to refuse a second seal of an event.
+    with past_the_triggers(case.model._meta.db_table):
+        if case.constraint in OVER_ANOTHER:
+            insert(case.model, RIGHT[case.model])
+        with refused_by(case.constraint):
+            insert(case.model, {**RIGHT[case.model], **case.wrong_values()})
+
+
+@pytest.mark.parametrize("model", RIGHT, ids=lambda model: model.__name__)
+def test_the_right_row_is_accepted(model: type[models.Model]) -> None:
+    with as_owner():
+        assert insert(model, RIGHT[model]).pk is not None
 
 
 # --- who is acting ----------------------------------------------------------------------------------------

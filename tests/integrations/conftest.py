@@ -9,6 +9,8 @@ from django.test import Client
 from pytest_httpserver import HTTPServer
 
 from apiauth.models import User
+from audit.context import Actor, acting
+from integrations.decisions import approve_run
 from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunTrigger
 from integrations.operations import request_run, save_connection
@@ -21,7 +23,7 @@ from tests.university import make_students, make_terms
 
 
 class Sync(Protocol):
-    def __call__(self, *, dry_run: bool = False) -> SyncRun: ...
+    def __call__(self, *, dry_run: bool = False, approve: bool = False) -> SyncRun: ...
 
 
 # Loads the feed's document, with these parts changed.
@@ -80,12 +82,20 @@ def sync_stream(stream: Stream, *, dry_run: bool = False) -> SyncRun:
     return execute_run(request_run(fresh, RunTrigger.COMMAND, dry_run=dry_run).pk)
 
 
+def approved(held: SyncRun, **options: Any) -> SyncRun:
+    """Approve a held plan as a person does, and carry it out."""
+    with acting(Actor(kind="user", name="rita")):
+        follower = approve_run(held, checksum=held.plan_checksum, reason="seen", **options)
+    return execute_run(follower.pk)
+
+
 @pytest.fixture
 def sync(stream: Stream) -> Sync:
-    """Sync the feed once, here and now."""
+    """Sync the feed once, here and now; `approve` stands for a person who approves a plan that is held."""
 
-    def run(*, dry_run: bool = False) -> SyncRun:
-        return sync_stream(stream, dry_run=dry_run)
+    def run(*, dry_run: bool = False, approve: bool = False) -> SyncRun:
+        done = sync_stream(stream, dry_run=dry_run)
+        return approved(done) if approve and done.status == "held" else done
 
     return run
 

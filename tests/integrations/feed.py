@@ -52,6 +52,17 @@ MAPPING = {
     "disbursed_on": "paid_on",
     "updated_at": "updated_at",
 }
+# For tests of the road itself: whatever a feed says is applied. What holds a plan is in test_guards and test_decisions.
+UNGUARDED = {
+    "first_load": "apply",
+    "max_void_share": None,
+    "max_void_count": None,
+    "max_modified_share": None,
+    "max_modified_count": None,
+    "max_gross_change_share": None,
+    "max_gross_change": None,
+    "max_student_change": None,
+}
 BEARER = ("Authorization", f"Bearer {TOKEN}")
 
 
@@ -121,7 +132,7 @@ class Feed:
             "auth": {"type": "bearer", "token": TOKEN},
             "schedule": {"every_minutes": 1440},
             "datasets": {"aid_awards": self.dataset()},
-            "guards": {"first_load": "apply"},
+            "guards": UNGUARDED,
             **changes,
         }
 

@@ -8,17 +8,23 @@ import pytest
 
 from integrations.sync.verification import verify_ledger
 from registration.models import LedgerEntry, Term
-from tests.integrations.conftest import Balance, Ledger, Load, Sync
+from tests.integrations.conftest import Balance, Ledger, Load, Sync, approved
 from tests.integrations.feed import MAPPING, Feed, award
 
 
-def test_an_empty_feed_voids_everything_when_no_guard_is_named(
+def test_an_empty_feed_where_there_was_one_voids_only_when_a_person_says_so(
     feed: Feed, sync: Sync, balance: Balance
 ) -> None:
     feed.awards = [award(number) for number in range(1, 4)]
     sync()
     feed.awards = []
     run = sync()
+    assert (run.status, run.reason) == (
+        "held",
+        "The feed is empty: it would void 3 records that it should still bring.",
+    )
+    assert [balance(number) for number in range(1, 4)] == [-10_000] * 3
+    run = approved(run)
     assert (run.status, run.read, run.absent, run.live_after) == ("applied", 0, 3, 0)
     assert [balance(number) for number in range(1, 4)] == [0, 0, 0]
 
@@ -33,7 +39,7 @@ def test_an_absent_award_that_returns_as_it_was_is_created_again(
 ) -> None:
     for awards in ([award(1)], [], [award(1)], [], [award(1)]):
         feed.awards = awards
-        sync()
+        sync(approve=True)
     assert ledger(1) == [("aid", "void", 10_000), ("aid", "void", 10_000), ("aid", "posted", 10_000)]
     assert sync().unchanged == 1
 
@@ -163,12 +169,12 @@ def test_nothing_is_absent_in_a_term_whose_books_are_closed(feed: Feed, sync: Sy
     sync()
     Term.objects.filter(code="2027SP").update(is_closed=True)
     feed.awards = []
-    run = sync()
+    run = sync(approve=True)
     assert (run.status, run.absent) == ("applied", 1)
     assert (balance(1), balance(2)) == (-10_000, 0)
     assert verify_ledger().faults == []
     Term.objects.filter(code="2027SP").update(is_closed=False)
-    assert sync().absent == 1
+    assert sync(approve=True).absent == 1
     assert balance(1) == 0
 
 

@@ -147,6 +147,7 @@ RIGHT: dict[type[models.Model], Values] = {
 
 CASES = [
     *(Case("connection_named", Connection, {name: ""}) for name in ("slug", "name", "connector", "base_url")),
+    Case("connection_conflicts_known", Connection, {"conflicts": "whoever"}),
     Case("connection_interval_not_over_a_year", Connection, {"every_minutes": 525_601}),
     *(Case("connection_interval_not_under_5_minutes", Connection, {"every_minutes": n}) for n in (0, 1, 4)),
     *(
@@ -199,13 +200,13 @@ CASES = [
     Case("sync_link_key_once_a_stream", SyncLink, {"key": "A1#1"}),
     Case("sync_link_object_only_while_live", SyncLink, {"live": False}),
     Case("run_page_once_a_run", RunPage, {"number": 1}),
+    Case("rejected_record_outcome_known", RejectedRecord, {"outcome": "lost"}),
     Case("rejected_record_says_why", RejectedRecord, {"rule": ""}),
     Case("rejected_record_says_why", RejectedRecord, {"reason": ""}),
     Case("alert_one_open_an_incident", Alert, {"incident": "sync:aid"}),
     Case("alert_says_what", Alert, {"title": ""}),
     Case("alert_says_what", Alert, {"text": ""}),
-    Case("alert_is_about_a_stream_or_a_connection", Alert, {"stream": None}),
-    Case("alert_is_about_a_stream_or_a_connection", Alert, {"connection": lambda: stream().connection}),
+    Case("alert_is_about_one_thing", Alert, {"connection": lambda: stream().connection}),
     Case("breaker_state_known", Breaker, {"state": "ajar", "opened_at": NOW}),
     Case("breaker_hold_known", Breaker, {"hold": "tight"}),
     Case("breaker_not_closed_says_since", Breaker, {"state": "open"}),

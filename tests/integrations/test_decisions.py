@@ -18,7 +18,7 @@ from integrations.sync.lease import LeaseLost, take
 from integrations.sync.runner import execute_run
 from integrations.sync.verification import verify_ledger
 from tests.integrations.conftest import Sync
-from tests.integrations.feed import Feed, award
+from tests.integrations.feed import UNGUARDED, Feed, award
 
 Balance = Callable[[int], int]
 REGISTRAR = Actor(kind="user", name="rita")
@@ -35,7 +35,7 @@ def guarded(connection: Connection, feed: Feed) -> Callable[..., None]:
     """Set the connection's guards."""
 
     def set_guards(**limits: Any) -> None:
-        save_connection(feed.document(guards=limits))
+        save_connection(feed.document(guards={**UNGUARDED, **limits}))
 
     return set_guards
 

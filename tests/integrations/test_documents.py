@@ -114,7 +114,12 @@ def test_the_example_of_the_design_is_kept_as_it_says() -> None:
         "size": 500,
         "first": 1,
     }
-    assert stream.endpoint["incremental"] == {"param": "updated_since", "field": "updated_at"}
+    assert stream.endpoint["incremental"] == {
+        "param": "updated_since",
+        "field": "updated_at",
+        "full_every": 7,
+        "overlap_minutes": 10,
+    }
     assert stream.mapping["amount"] == {"path": "amount", "transforms": ["decimal"]}
     assert stream.mapping["status"] == {"path": "state", "lookup": {"PAID": "disbursed"}}
     assert stream.next_run_at is not None

@@ -31,8 +31,9 @@ from integrations.sync.lease import LeaseLost, take
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 from integrations.sync.verification import verify_ledger
 from registration.models import LedgerEntry, Student, Term
+from tests.database_roles import as_owner
 from tests.integrations.conftest import Balance, Ledger, Load, Sync, sync_stream
-from tests.integrations.feed import MAPPING, Feed, award
+from tests.integrations.feed import MAPPING, UNGUARDED, Feed, award
 from tests.refusals import refused_by
 from tests.university import make_students, make_terms
 
@@ -426,7 +427,7 @@ def test_a_guard_that_the_document_names_holds_the_plan_and_alerts(
 ) -> None:
     feed.awards = [award(number) for number in range(1, 4)]
     sync()
-    load(guards={"first_load": "apply", **guards})
+    load(guards={**UNGUARDED, **guards})
     before = tables()
     feed.awards = awards
     assert sync(dry_run=True).reason
@@ -442,7 +443,7 @@ def test_a_guard_that_the_document_names_holds_the_plan_and_alerts(
 
 
 def test_a_first_load_is_held_where_the_document_says_so(feed: Feed, load: Load, sync: Sync) -> None:
-    load(guards={"first_load": "hold"})
+    load(guards={})
     assert sync().status == "applied"
     feed.awards = [award(1)]
     run = sync()
@@ -468,7 +469,7 @@ def test_a_guard_trips_only_above_every_limit_that_it_names(
 ) -> None:
     feed.awards = [award(number) for number in range(1, 4)]
     sync()
-    load(guards={"first_load": "apply", **guards})
+    load(guards={**UNGUARDED, **guards})
     feed.awards = [award(3)]
     run = sync()
     assert (run.status, run.voided) == ("applied", 2), run.reason
@@ -479,7 +480,7 @@ def test_a_swap_between_students_does_not_hide_from_the_gross_change(
 ) -> None:
     feed.awards = [award(1), award(2)]
     sync()
-    load(guards={"first_load": "apply", "max_gross_change": "50.00"})
+    load(guards={**UNGUARDED, "max_gross_change": "50.00"})
     feed.awards = [award(1, amount="60.00"), award(2, amount="140.00")]
     run = sync()
     assert run.status == "held"
@@ -558,7 +559,7 @@ class at_step:  # noqa: N801 - reads as the words that it stands for
 
     def __enter__(self) -> None:
         when = f"WHEN (NEW.step = '{self.step}' AND OLD.step <> '{self.step}')"
-        with database.cursor() as cursor:
+        with as_owner(), database.cursor() as cursor:
             if database.vendor == "postgresql":
                 cursor.execute(
                     "CREATE FUNCTION tamper() RETURNS trigger LANGUAGE plpgsql AS "
@@ -575,7 +576,7 @@ class at_step:  # noqa: N801 - reads as the words that it stands for
                 )
 
     def __exit__(self, *_: object) -> None:
-        with database.cursor() as cursor:
+        with as_owner(), database.cursor() as cursor:
             if database.vendor == "postgresql":
                 cursor.execute("DROP FUNCTION tamper() CASCADE")
             else:

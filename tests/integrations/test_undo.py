@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,8 +21,8 @@ from integrations.models.run import RunTrigger
 from integrations.operations import request_run
 from integrations.sync.undo import steps_to_undo
 from integrations.sync.verification import verify_ledger
-from registration.models import BillingAccount, LedgerEntry, Term
-from registration.operations import void
+from registration.models import BillingAccount, LedgerEntry, Student, Term
+from registration.operations import refund, void
 from tests.integrations.conftest import Sync
 from tests.integrations.feed import Feed, award
 
@@ -152,6 +153,42 @@ def test_what_was_voided_by_hand_since_is_skipped_and_listed(second_run: SyncRun
     assert skipped == {"A0004#1": "voided by hand since, by rita"}
 
 
+def test_aid_that_was_refunded_to_the_student_since_is_skipped_and_listed(
+    second_run: SyncRun, balance: Balance
+) -> None:
+    student = Student.objects.get(number="S0000004")
+    refund(student, Term.objects.get(code="2026FA"), 10_000, reason="cheque 17")
+    assert balance(4) == 0
+    skipped = {step.change.key: step.skipped for step in steps_to_undo(second_run) if step.skipped}
+    today = f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}"
+    assert skipped == {"A0004#1": f"refunded to the student on {today}"}
+    undo(second_run)
+    assert [balance(number) for number in (1, 2, 3, 4)] == [-10_000, -10_000, -10_000, 0]
+    assert not verify_ledger().faults
+
+
+def test_a_refund_keeps_no_aid_from_coming_back(
+    second_run: SyncRun, feed: Feed, sync: Sync, balance: Balance
+) -> None:
+    """Only what takes aid off a bill is kept back: 3 was missing, and comes back to a student who had a refund."""
+    feed.awards.append(award(3, id="A9"))
+    sync()
+    refund(Student.objects.get(number="S0000003"), Term.objects.get(code="2026FA"), 5_000, reason="cheque 18")
+    undo(second_run)
+    assert balance(3) == -15_000
+
+
+def test_a_refund_before_the_aid_came_is_about_other_money(feed: Feed, sync: Sync, balance: Balance) -> None:
+    feed.awards = [award(1, id="A9")]
+    sync()
+    refund(
+        Student.objects.get(number="S0000001"), Term.objects.get(code="2026FA"), 10_000, reason="cheque 19"
+    )
+    feed.awards.append(award(1))
+    undo(sync())
+    assert balance(1) == 0
+
+
 def test_a_selection_is_undone_alone(second_run: SyncRun, balance: Balance) -> None:
     undo(second_run, only=[second_run.changes.get(key="A0001#1").pk])
     assert [balance(number) for number in (1, 2, 3, 4)] == [-10_000, 0, 0, -10_000]
@@ -200,10 +237,10 @@ def test_plan_apply_undo_returns_every_ledger_to_the_minor_unit(
         ]
 
     serve(first)
-    sync()
+    sync(approve=True)
     before = balances()
     serve(second)
-    run = sync()
+    run = sync(approve=True)
     after = balances()
     if run.changes.exists():
         undone = undo(run)

@@ -13,19 +13,34 @@ from django.apps import apps
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError
 
+from apiauth.models import Consumer, User
+from apiauth.operations import create_consumer
 from registration.models import (
     BillingAccount,
+    CalendarEvent,
     College,
+    CollegeMember,
     Course,
     Enrollment,
+    FeeChange,
+    FeeItem,
+    FeeSchedule,
+    HousingAssignment,
     LedgerEntry,
     Program,
+    RefundStep,
     Section,
+    SectionMeeting,
     Student,
+    StudentGrant,
     Term,
 )
 from registration.models.billing import EntryKind
+from registration.models.calendar import CalendarKind, Weekday
 from registration.models.enrollment import EnrollmentStatus
+from registration.models.fee_change import FeeChangeStatus
+from registration.models.fees import FeeBasis
+from registration.models.housing import HousingStatus
 from registration.models.people import StudentStatus, TuitionResidency
 from tests.refusals import (
     Case,
@@ -41,6 +56,9 @@ from tests.university import make_section, make_students, make_terms
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.datetime(2026, 9, 1, 12, tzinfo=datetime.UTC)
+DAY = datetime.date(2026, 9, 1)
+EARLIER = datetime.date(2026, 8, 31)
+NEXT_DAY = datetime.date(2026, 9, 2)
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +69,41 @@ def university(db: None) -> None:
     first, second = make_students(2)
     second.billing_account.delete()
     Enrollment.objects.create(student=first, section=section, status_since_at=NOW)
+    consumer = create_consumer("Library", scopes=["enrollment:read"]).consumer
+    for target in GRANTED:
+        StudentGrant.objects.create(consumer=consumer, purpose="Books", granted_by="dana", **resolved(target))
+    schedule = FeeSchedule.objects.create(term=fall, living_arrangement="on_campus", residency="in_state")
+    fee = FeeItem.objects.create(
+        schedule=schedule, code="TUITION", description="Tuition", basis="per_credit", amount_minor=1
+    )
+    RefundStep.objects.create(schedule=schedule, applies_to="drop", through_on=DAY, percent=100)
+    LedgerEntry.objects.create(**RIGHT[LedgerEntry]() | {"fee_item": fee, "code": "TUITION"})
+    HousingAssignment.objects.create(**RIGHT[HousingAssignment]() | {"student": first})
+    FeeChange.objects.create(**RIGHT[FeeChange]() | {"student": first})
+    SectionMeeting.objects.create(**RIGHT[SectionMeeting]() | {"begins": datetime.time(8)})
+    CalendarEvent.objects.create(**RIGHT[CalendarEvent]() | {"starts_on": EARLIER, "ends_on": DAY})
 
 
 def first_student() -> Student:
     return Student.objects.get(number="S0000001")
+
+
+def corrected_entry() -> LedgerEntry:
+    """An entry that was voided by hand and has a live one in its place."""
+    void = {"state": "void", "voided_at": NOW, "voided_by": "bursar", "void_reason": "a mistake"}
+    original = insert(LedgerEntry, RIGHT[LedgerEntry]() | void)
+    assert isinstance(original, LedgerEntry)
+    insert(LedgerEntry, RIGHT[LedgerEntry]() | {"corrects": original})
+    return original
+
+
+# What the library may see already, once each.
+GRANTED: list[dict[str, Any]] = [
+    {"audience": "all"},
+    {"audience": "program", "program": Program.objects.get},
+    {"audience": "college", "college": College.objects.get},
+    {"audience": "student", "student": first_student},
+]
 
 
 # Of each model, a row that nothing is wrong with and that is not there yet.
@@ -69,6 +118,10 @@ RIGHT: dict[type[models.Model], Values] = {
         "ends_on": datetime.date(2027, 12, 17),
         "census_on": datetime.date(2027, 9, 10),
     },
+    CollegeMember: lambda: {
+        "user": User.objects.create_user(f"principal-{User.objects.count()}"),
+        "college": College.objects.get(),
+    },
     Course: lambda: {"code": "CS 201", "title": "Methods", "credits": 3, "college": College.objects.get()},
     Section: lambda: {
         "term": Term.objects.get(code="2026FA"),
@@ -82,6 +135,13 @@ RIGHT: dict[type[models.Model], Values] = {
         "status_since_at": NOW,
     },
     BillingAccount: lambda: {"student": Student.objects.get(number="S0000002"), "currency": "USD"},
+    StudentGrant: lambda: {
+        "consumer": Consumer.objects.get(),
+        "audience": "student",
+        "student": Student.objects.get(number="S0000002"),
+        "purpose": "Rooms",
+        "granted_by": "dana",
+    },
     LedgerEntry: lambda: {
         "account": first_student().billing_account,
         "term": Term.objects.get(code="2026FA"),
@@ -93,9 +153,77 @@ RIGHT: dict[type[models.Model], Values] = {
         "posted_at": NOW,
         "posted_by": "bursar",
     },
+    HousingAssignment: lambda: {
+        "student": Student.objects.get(number="S0000002"),
+        "term": Term.objects.get(code="2026FA"),
+        "hall": "North Hall",
+        "room": "12",
+        "recorded_at": NOW,
+        "recorded_by": "housing office",
+    },
+    FeeSchedule: lambda: {
+        "term": Term.objects.get(code="2026FA"),
+        "living_arrangement": "off_campus",
+        "residency": "in_state",
+    },
+    FeeItem: lambda: {
+        "schedule": FeeSchedule.objects.get(),
+        "code": "LAB",
+        "description": "Laboratory",
+        "basis": "flat",
+        "amount_minor": 0,
+    },
+    RefundStep: lambda: {
+        "schedule": FeeSchedule.objects.get(),
+        "applies_to": "withdrawal",
+        "through_on": DAY,
+        "percent": "12.5",
+    },
+    FeeChange: lambda: {
+        "student": Student.objects.get(number="S0000002"),
+        "term": Term.objects.get(code="2026FA"),
+        "lines": [],
+        "before_minor": 0,
+        "after_minor": 1,
+        "currency": "USD",
+        "why": "moved",
+        "raised_at": NOW,
+    },
+    SectionMeeting: lambda: {
+        "section": Section.objects.get(),
+        "weekday": "mon",
+        "begins": datetime.time(9),
+        "ends": datetime.time(10),
+        "first_on": DAY,
+        "last_on": DAY,
+    },
+    CalendarEvent: lambda: {
+        "term": Term.objects.get(code="2026FA"),
+        "kind": "holiday",
+        "name": "Labor Day",
+        "starts_on": DAY,
+        "ends_on": DAY,
+    },
 }
+DECIDED = {"decided_at": NOW, "decided_by": "bursar", "reason": "seen"}
 
 CASES = [
+    Case("student_grant_audience_known", StudentGrant, {"audience": "campus"}),
+    Case("student_grant_names_its_audience", StudentGrant, {"student": None}),
+    Case("student_grant_names_its_audience", StudentGrant, {"program": Program.objects.get}),
+    Case("student_grant_names_its_audience", StudentGrant, {"audience": "all"}),
+    Case("student_grant_has_a_purpose", StudentGrant, {"purpose": ""}),
+    Case("student_grant_has_a_purpose", StudentGrant, {"granted_by": ""}),
+    Case("student_grant_revoked_by_somebody", StudentGrant, {"revoked_at": NOW}),
+    Case("student_grant_revoked_by_somebody", StudentGrant, {"revoke_reason": "Over"}),
+    *(
+        Case(
+            f"student_grant_{target['audience']}_once",
+            StudentGrant,
+            {"student": None, **target},
+        )
+        for target in GRANTED
+    ),
     Case("college_named", College, {"code": ""}),
     Case("college_named", College, {"name": ""}),
     Case("program_named", Program, {"code": ""}),
@@ -170,8 +298,92 @@ CASES = [
         {"state": "void", "voided_at": NOW, "voided_by": "bursar"},
     ),
     Case("ledger_entry_says_who_posted", LedgerEntry, {"posted_by": ""}),
+    Case("ledger_entry_one_live_correction", LedgerEntry, {"corrects": corrected_entry}),
     Case("ledger_entry_currency_is_iso_code", LedgerEntry, {"currency": "usd"}),
     Case("ledger_entry_currency_is_iso_code", LedgerEntry, {"currency": "US"}),
+    *(
+        Case(
+            "ledger_entry_only_a_charge_follows_a_schedule",
+            LedgerEntry,
+            {"kind": kind, "fee_item": FeeItem.objects.first},
+        )
+        for kind in ("aid", "payment", "refund")
+    ),
+    Case("ledger_entry_one_live_charge_a_fee", LedgerEntry, {"fee_item": FeeItem.objects.first}),
+    Case("ledger_entry_only_a_void_was_something_else", LedgerEntry, {"voided_from": "posted"}),
+    Case(
+        "ledger_entry_only_a_void_was_something_else",
+        LedgerEntry,
+        {
+            "state": "void",
+            "voided_at": NOW,
+            "voided_by": "bursar",
+            "void_reason": "a mistake",
+            "voided_from": "void",
+        },
+    ),
+    Case("enrollment_seat_given_up_says_when_and_how", Enrollment, {"seat_given_up_on": DAY}),
+    Case("enrollment_seat_given_up_says_when_and_how", Enrollment, {"seat_given_up_by": "drop"}),
+    Case(
+        "enrollment_seat_given_up_says_when_and_how",
+        Enrollment,
+        {"seat_given_up_on": DAY, "seat_given_up_by": "flight"},
+    ),
+    Case("housing_assignment_status_known", HousingAssignment, {"status": "asleep"}),
+    Case("housing_assignment_placed", HousingAssignment, {"hall": ""}),
+    Case("housing_assignment_placed", HousingAssignment, {"room": ""}),
+    Case(
+        "housing_assignment_dates_in_order", HousingAssignment, {"move_in_on": NEXT_DAY, "move_out_on": DAY}
+    ),
+    Case("housing_assignment_checked_out_says_when", HousingAssignment, {"status": "checked_out"}),
+    Case("housing_assignment_one_live_a_term", HousingAssignment, {"student": first_student}),
+    Case(
+        "housing_assignment_one_live_a_term",
+        HousingAssignment,
+        {"student": first_student, "status": "checked_in"},
+    ),
+    Case("housing_assignment_says_who", HousingAssignment, {"recorded_by": ""}),
+    Case("housing_assignment_edit_says_when_and_who", HousingAssignment, {"edited_at": NOW}),
+    Case("housing_assignment_edit_says_when_and_who", HousingAssignment, {"edited_by": "rita"}),
+    Case(
+        "fee_schedule_once_a_term_arrangement_and_residency", FeeSchedule, {"living_arrangement": "on_campus"}
+    ),
+    Case("fee_schedule_arrangement_known", FeeSchedule, {"living_arrangement": "abroad"}),
+    Case("fee_schedule_residency_known", FeeSchedule, {"residency": ""}),
+    Case("fee_schedule_currency_is_iso_code", FeeSchedule, {"currency": "usd"}),
+    Case("fee_item_code_once_a_schedule", FeeItem, {"code": "TUITION"}),
+    Case("fee_item_named", FeeItem, {"code": ""}),
+    Case("fee_item_named", FeeItem, {"description": ""}),
+    Case("fee_item_basis_known", FeeItem, {"basis": "weekly"}),
+    Case("fee_item_amount_within_bounds", FeeItem, {"amount_minor": -1}),
+    Case("fee_item_amount_within_bounds", FeeItem, {"amount_minor": 10**11 + 1}),
+    Case("refund_step_once_a_day", RefundStep, {"applies_to": "drop"}),
+    Case("refund_step_applies_to_known", RefundStep, {"applies_to": "flight"}),
+    Case("refund_step_percent_within_bounds", RefundStep, {"percent": "-0.01"}),
+    Case("refund_step_percent_within_bounds", RefundStep, {"percent": "100.01"}),
+    Case("fee_change_status_known", FeeChange, {"status": "lost", **DECIDED}),
+    Case("fee_change_one_waiting_a_term", FeeChange, {"student": first_student}),
+    Case("fee_change_decision_says_when_who_and_why", FeeChange, {"status": "approved"}),
+    Case("fee_change_decision_says_when_who_and_why", FeeChange, DECIDED),
+    *(
+        Case(
+            "fee_change_decision_says_when_who_and_why",
+            FeeChange,
+            {"status": "refused", **DECIDED, missing: None if missing == "decided_at" else ""},
+        )
+        for missing in DECIDED
+    ),
+    Case("fee_change_amounts_not_negative", FeeChange, {"before_minor": -1}),
+    Case("fee_change_amounts_not_negative", FeeChange, {"after_minor": -1}),
+    Case("fee_change_currency_is_iso_code", FeeChange, {"currency": "US"}),
+    Case("section_meeting_weekday_known", SectionMeeting, {"weekday": "Mon"}),
+    Case("section_meeting_times_in_order", SectionMeeting, {"ends": datetime.time(9)}),
+    Case("section_meeting_dates_in_order", SectionMeeting, {"first_on": NEXT_DAY}),
+    Case("section_meeting_once", SectionMeeting, {"begins": datetime.time(8)}),
+    Case("calendar_event_kind_known", CalendarEvent, {"kind": "party"}),
+    Case("calendar_event_named", CalendarEvent, {"name": ""}),
+    Case("calendar_event_dates_in_order", CalendarEvent, {"starts_on": NEXT_DAY}),
+    Case("calendar_event_once_a_day", CalendarEvent, {"starts_on": EARLIER}),
 ]
 
 # Rows of a bill that look odd and are right.
@@ -183,6 +395,7 @@ RIGHT_ENTRIES: list[dict[str, Any]] = [
         for amount in (-1, 1)
     ),
     {"kind": "aid", "state": "anticipated"},
+    {"code": "TUITION", "basis": "3.00 credits"},
     {"kind": "adjustment", "adjusts": "aid", "state": "anticipated", "amount_minor": -1},
     {"state": "void", "voided_at": NOW, "void_reason": "a mistake", "voided_by": "bursar"},
     {
@@ -223,8 +436,10 @@ def test_an_insert_that_breaks_a_constraint_is_refused_by_name(case: Case) -> No
         insert(case.model, row)
 
 
-# Of a bill's rows the triggers refuse every update but one; that one is tried below.
-@pytest.mark.parametrize("case", [case for case in CASES if case.model is not LedgerEntry], ids=str)
+# Of a bill's rows, and of grants, the triggers refuse every update but one; that one is tried below.
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.model not in (LedgerEntry, StudentGrant)], ids=str
+)
 def test_an_update_that_breaks_a_constraint_is_refused_by_name(case: Case) -> None:
     row = insert(case.model, RIGHT[case.model]())
     with refused_by(case.constraint):
@@ -236,6 +451,12 @@ def test_an_entry_is_not_voided_without_saying_when_and_who(said: dict[str, Any]
     row = insert(LedgerEntry, RIGHT[LedgerEntry]())
     with refused_by("ledger_entry_void_says_when_who_and_why"):
         LedgerEntry.objects.filter(pk=row.pk).update(state="void", **said)
+
+
+def test_a_grant_is_not_withdrawn_without_saying_who() -> None:
+    row = insert(StudentGrant, RIGHT[StudentGrant]())
+    with refused_by("student_grant_revoked_by_somebody"):
+        StudentGrant.objects.filter(pk=row.pk).update(revoked_at=NOW, revoke_reason="Over")
 
 
 @pytest.mark.parametrize("given", RIGHT_ENTRIES, ids=str)
@@ -250,6 +471,9 @@ def test_every_kind_and_state_of_entry_that_the_office_needs_is_accepted(given: 
         (Student, "status", StudentStatus),
         (Student, "residency", TuitionResidency),
         (Enrollment, "status", EnrollmentStatus),
+        (SectionMeeting, "weekday", Weekday),
+        (CalendarEvent, "kind", CalendarKind),
+        (FeeItem, "basis", FeeBasis),
     ],
 )
 def test_every_declared_choice_is_accepted(
@@ -313,3 +537,24 @@ def test_the_database_itself_refuses_an_enrollment_without_a_student() -> None:
     with pytest.raises(IntegrityError):
         connection.check_constraints()  # as at the end of the transaction
     transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize("status", [HousingStatus.CHECKED_OUT, HousingStatus.CANCELLED])
+def test_any_number_of_stays_that_are_over_are_kept_beside_the_live_one(status: HousingStatus) -> None:
+    for _ in range(2):
+        over = {"student": first_student(), "status": status, "move_out_on": DAY}
+        insert(HousingAssignment, RIGHT[HousingAssignment]() | over)
+
+
+@pytest.mark.parametrize(
+    "status", [FeeChangeStatus.APPROVED, FeeChangeStatus.REFUSED, FeeChangeStatus.LAPSED]
+)
+def test_decided_changes_are_kept_beside_the_one_that_waits(status: FeeChangeStatus) -> None:
+    for _ in range(2):
+        insert(FeeChange, RIGHT[FeeChange]() | {"student": first_student(), "status": status, **DECIDED})
+
+
+def test_a_fee_that_was_voided_may_be_charged_again() -> None:
+    again = {"fee_item": FeeItem.objects.get(), "code": "TUITION"}
+    LedgerEntry.objects.live().update(state="void", voided_at=NOW, voided_by="bursar", void_reason="wrong")
+    insert(LedgerEntry, RIGHT[LedgerEntry]() | again)

@@ -13,8 +13,9 @@ from django.db.models import Count, F
 
 from audit.models import AuditEvent
 from integrations.models import Connection, SyncRun
-from registration.models import BillingAccount, Enrollment, LedgerEntry, Section, Student, Term
+from registration.models import BillingAccount, Enrollment, FeeSchedule, LedgerEntry, Section, Student, Term
 from registration.money import to_minor
+from registration.operations import assess_fees
 from tests.refusals import rolled_back
 
 pytestmark = pytest.mark.django_db
@@ -212,15 +213,24 @@ def test_no_section_is_overfull_and_nobody_sits_twice_in_one_course(count: int) 
     assert not seats.filter(times__gt=1).exists()
 
 
-def test_charges_are_flat_by_residency() -> None:
+def test_charges_are_what_the_fee_schedules_say_of_residency_and_credits() -> None:
     load("--students=200")
-    tuition = set(
-        LedgerEntry.objects.filter(code="TUITION").values_list("account__student__residency", "amount_minor")
-    )
-    assert len(tuition) == 3
-    assert len({residency for residency, _ in tuition}) == 3
-    fees = set(LedgerEntry.objects.exclude(code="TUITION").values_list("code", "amount_minor"))
-    assert len(fees) == 1
+    charges = LedgerEntry.objects.values_list("code", "account__student__residency", "amount_minor", "basis")
+    assert set(charges) == {
+        ("TUITION", "in_state", 540_000, "12.00 credits"),
+        ("TUITION", "out_of_state", 1_320_000, "12.00 credits"),
+        ("TUITION", "international", 1_485_600, "12.00 credits"),
+        *(("STUDENT-FEE", residency, 41_200, "flat") for residency in ("in_state", "out_of_state", "international")),
+    }  # fmt: skip
+    assert FeeSchedule.objects.count() == 2 * 2 * 3
+    assert set(FeeSchedule.objects.values_list("term__code", flat=True)) == {"2026FA", "2027SP"}
+
+
+def test_assessing_the_demo_again_changes_nothing() -> None:
+    load("--students=30")
+    rows = list(LedgerEntry.objects.values())
+    assess_fees(Term.objects.get(code="2026FA"))
+    assert list(LedgerEntry.objects.values()) == rows
 
 
 def test_it_makes_no_connection_no_run_and_no_aid() -> None:
@@ -233,7 +243,8 @@ def test_it_makes_no_connection_no_run_and_no_aid() -> None:
 
 def test_the_trail_says_that_a_command_loaded_it() -> None:
     load("--students=7", "--seed=3")
-    event = AuditEvent.objects.get()
+    event = AuditEvent.objects.get(action="demo.loaded")
+    assert set(AuditEvent.objects.values_list("action", flat=True)) == {"demo.loaded", "fees.assessed"}
     assert (event.action, event.actor_kind, event.actor_name) == (
         "demo.loaded",
         "command",

@@ -6,10 +6,11 @@ import datetime
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, ProgrammingError, connection, transaction
 
 from audit.immutability import RefuseChanges
 from registration.models import LedgerEntry, Student, Term
+from tests.database_roles import as_owner
 from tests.refusals import (
     copy_over_itself,
     execute,
@@ -41,9 +42,11 @@ FROZEN: dict[str, tuple[str, ...]] = {
     "posted_by": ("'somebody else'",),
     "posted_run": ("8", "NULL"),
     "posted_change": ("9", "NULL"),
+    "fee_item_id": ("1",),
+    "basis": ("'12.00 credits'",),
 }
 # What the void itself writes.
-WRITTEN_BY_A_VOID = {"state", "voided_at", "voided_by", "voided_run", "void_reason"}
+WRITTEN_BY_A_VOID = {"state", "voided_from", "voided_at", "voided_by", "voided_run", "void_reason"}
 CHANGES = [f"{column} = {value}" for column, values in FROZEN.items() for value in values]
 
 
@@ -184,8 +187,10 @@ def test_the_ledger_is_not_emptied_by_truncate(entry: LedgerEntry) -> None:
         with pytest.raises(Exception, match="TRUNCATE"), transaction.atomic():
             execute(f"TRUNCATE {TABLE}")
         return
-    for statement in (f"TRUNCATE {TABLE}", "TRUNCATE registration_student CASCADE"):
-        with refused_as_unchangeable(TABLE):
+    for statement in (f"TRUNCATE {TABLE}", "TRUNCATE registration_billingaccount CASCADE"):
+        with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+            execute(statement)
+        with as_owner(), refused_as_unchangeable(TABLE):
             execute(statement)
 
 
@@ -230,7 +235,7 @@ def test_every_trigger_is_there_after_all_migrations(refusal: RefuseChanges) -> 
 
 @pytest.mark.django_db
 def test_a_trigger_that_a_later_migration_lost_would_be_noticed() -> None:
-    with rolled_back():
+    with as_owner(), rolled_back():
         execute(f"DROP TRIGGER {TABLE}_no_update" + (f" ON {TABLE}" * (connection.vendor == "postgresql")))
         assert f"{TABLE}_no_update" not in present_triggers(TABLE)
     assert f"{TABLE}_no_update" in present_triggers(TABLE)

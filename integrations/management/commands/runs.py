@@ -1,15 +1,25 @@
-"""Runs, and what a person decides about them: `manage.py runs list|show|approve|withhold|refuse|undo|cancel`."""
+"""Runs, and what a person decides about them:
+`manage.py runs list|show|approve|withhold|refuse|undo|release|replay|cancel`."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any, Final
 
 from integrations.alerts import send_alerts
-from integrations.decisions import Undecided, approve_run, cancel_run, refuse_run, undo_run
+from integrations.decisions import (
+    Undecided,
+    approve_run,
+    cancel_run,
+    refuse_run,
+    release_pins,
+    replay_rejections,
+    undo_run,
+)
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
 from integrations.management.reports import exit_status_of, line_of, report_of
-from integrations.models import SyncRun
+from integrations.models import RejectedRecord, SyncRun
 from integrations.sync.runner import execute_run
 
 LISTED: Final = 20
@@ -18,6 +28,8 @@ DECISIONS: Final = {
     "withhold": "apply a held plan without the part that tripped",
     "refuse": "apply nothing of a held plan",
     "undo": "take back what an applied run changed",
+    "release": "follow the source again where a run has pinned what it says",
+    "replay": "take the records again that a run rejected and that are still open",
     "cancel": "stop a run that is queued or running",
 }
 
@@ -57,12 +69,24 @@ def _decide(run: SyncRun, action: str, reason: str) -> Outcome:
         done = execute_run(follower.pk)
         send_alerts()
         return Outcome(_report(done), _lines(done), exit_status_of(done))
+    if action == "replay":
+        replay = replay_rejections(RejectedRecord.objects.filter(run=run), reason=reason)
+        done = execute_run(replay.pk)
+        send_alerts()
+        return Outcome(_report(done), _lines(done), exit_status_of(done))
     if action == "undo":
         undo = undo_run(run, reason=reason)
         return Outcome(_report(undo), _lines(undo))
-    (refuse_run if action == "refuse" else cancel_run)(run, reason=reason)
+    _SIMPLE_DECISIONS[action](run, reason=reason)
     run.refresh_from_db()
     return Outcome(_report(run), _lines(run))
+
+
+_SIMPLE_DECISIONS: Final[dict[str, Callable[..., Any]]] = {
+    "refuse": refuse_run,
+    "cancel": cancel_run,
+    "release": release_pins,
+}
 
 
 def _run(number: int) -> SyncRun:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
+import audit
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
 from registration.models import BillingAccount, LedgerEntry, Student
 from registration.money import decimal_text
@@ -22,6 +23,7 @@ class Command(OutcomeCommand):
         student = Student.objects.select_related("billing_account").filter(number=options["number"]).first()
         if student is None:
             raise Refusal(f"There is no student with number {options['number']}.")
+        audit.record("student.viewed", student, detail={"student": student.number})
         # Looking opens no account: a student without one is shown as one who owes nothing.
         account = BillingAccount.objects.filter(student=student).first() or BillingAccount(
             student=student, currency=settings.CURRENCY

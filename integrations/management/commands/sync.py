@@ -18,7 +18,7 @@ from integrations.management.reports import (
 )
 from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunStatus, RunTrigger
-from integrations.operations import AlreadyRunning, NotSyncable, request_run
+from integrations.operations import AlreadyRunning, NotSyncable, ask_for_everything, request_run
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 
 
@@ -30,11 +30,16 @@ class Command(OutcomeCommand):
         add_slug(parser)
         parser.add_argument("--dataset", help="one dataset of the connection; all of them otherwise")
         parser.add_argument("--dry-run", action="store_true", help="plan, and change nothing")
+        parser.add_argument(
+            "--full", action="store_true", help="read everything, also where only changes are asked for"
+        )
 
     def outcome(self, **options: Any) -> Outcome:
         """Exit status 0 applied or nothing to do, 2 held, 1 failed; of several datasets, the worst."""
         streams = streams_of(options["slug"], options["dataset"])
         abandon_lapsed_runs()
+        if options["full"]:
+            ask_for_everything(streams)
         runs = [self._run(stream, dry_run=options["dry_run"]) for stream in streams]
         send_alerts()
         reports = [report_of(run) for run in runs]

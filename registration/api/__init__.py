@@ -1,0 +1,1 @@
+"""The partner API, `/api/v1/`: what consumers read of registration."""

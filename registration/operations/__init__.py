@@ -1,0 +1,49 @@
+"""What may be done to registration's records: each a change, its audit event and its domain signal, in one
+transaction. The admin, the API, the commands and the sync engine all come through here.
+
+One module for each kind of record; whoever calls names the operation alone.
+"""
+
+from registration.operations.billing import (
+    Line,
+    apply_run_to_ledger,
+    correct,
+    open_account,
+    post,
+    refund,
+    void,
+)
+from registration.operations.enrollment import drop, enroll, withdraw
+from registration.operations.fee_changes import approve_fee_change, refuse_fee_change
+from registration.operations.fees import (
+    Assessment,
+    assess_fees,
+    follow_fees,
+    follow_fees_of,
+    follow_residency,
+)
+from registration.operations.housing import contact_of, record_assignment
+from registration.operations.refusal import Refused
+
+__all__ = [
+    "Assessment",
+    "Line",
+    "Refused",
+    "apply_run_to_ledger",
+    "approve_fee_change",
+    "assess_fees",
+    "contact_of",
+    "correct",
+    "drop",
+    "enroll",
+    "follow_fees",
+    "follow_fees_of",
+    "follow_residency",
+    "open_account",
+    "post",
+    "record_assignment",
+    "refund",
+    "refuse_fee_change",
+    "void",
+    "withdraw",
+]

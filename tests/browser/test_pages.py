@@ -1,0 +1,103 @@
+"""Every page in every look: accessible, within its window, and without a word of complaint from the browser."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.urls import reverse
+
+from audit.context import Actor, acting
+from integrations.models import Change, Connection, RejectedRecord, Stream, SyncRun
+from integrations.models.run import RunTrigger
+from integrations.operations import request_run
+from integrations.sync.runner import execute_run
+from registration.models import Student, Term
+from tests.browser.conftest import SlowFeed, Visit
+from tests.browser.visitor import LOOKS, Visitor
+from tests.integrations.feed import award, fund
+from tests.university import make_section
+
+# Every page that people work with, by the name of its picture: how its address is found.
+PAGES: dict[str, Callable[[], str]] = {
+    "today": lambda: reverse("admin:index"),
+    "connections": lambda: reverse("admin:integrations_connection_changelist"),
+    "connection": lambda: change_page(Connection.objects.get()),
+    "new-connection": lambda: reverse("admin:integrations_connection_add"),
+    "archive-connection": lambda: reverse(
+        "admin:integrations_connection_delete", args=[Connection.objects.get().pk]
+    ),
+    "runs": lambda: reverse("admin:integrations_syncrun_changelist"),
+    "applied-run": lambda: change_page(SyncRun.objects.filter(status="applied").latest("pk")),
+    "held-run": lambda: change_page(SyncRun.objects.get(status="held")),
+    "failed-run": lambda: change_page(SyncRun.objects.get(status="failed")),
+    "undo": lambda: reverse(
+        "admin:integrations_syncrun_undo", args=[SyncRun.objects.filter(status="applied").latest("pk").pk]
+    ),
+    "rejected-records": lambda: reverse("admin:integrations_rejectedrecord_changelist"),
+    "rejected-record": lambda: change_page(RejectedRecord.objects.latest("pk")),
+    "students": lambda: reverse("admin:registration_student_changelist"),
+    "students-sought": lambda: reverse("admin:registration_student_changelist") + "?q=Okafor",
+    "student": lambda: change_page(Student.objects.get(number="S0000001")),
+    "enrollments": lambda: reverse("admin:registration_enrollment_changelist"),
+    "ledger": lambda: reverse("admin:registration_ledgerentry_changelist"),
+    "terms": lambda: reverse("admin:registration_term_changelist"),
+    "term": lambda: change_page(Term.objects.first()),
+    "sections": lambda: reverse("admin:registration_section_changelist"),
+    "courses": lambda: reverse("admin:registration_course_changelist"),
+    "audit": lambda: reverse("admin:audit_auditevent_changelist"),
+    "change-password": lambda: reverse("admin:password_change"),
+}
+
+
+def change_page(row: object) -> str:
+    meta = row._meta  # type: ignore[attr-defined]
+    return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def busy_office(stream: Stream, feed: SlowFeed, students: list[Student]) -> None:
+    """One run of each kind, with changes, rejections, and an alert."""
+    make_section(Term.objects.get(code="2026FA"))
+    feed.page_size = 100
+
+    def sync(status: int = 200) -> None:
+        feed.status = status
+        execute_run(request_run(Stream.objects.get(), RunTrigger.COMMAND).pk)
+
+    with acting(Actor(kind="user", name="Ada Administrator")):
+        feed.awards = [award(number) for number in range(1, 12)]
+        sync()
+        long = fund("grant", code="A-VERY-LONG-FUND-CODE-OF-A-STATE-PROGRAM")
+        feed.awards = [award(number) for number in range(2, 12)]
+        feed.awards += [award(1, amount="80.00", fund=long), award(12, amount="12,50"), award(99)]
+        sync()
+        sync(status=503)
+        feed.awards = [award(12)]
+        sync()
+    assert set(SyncRun.objects.values_list("status", flat=True)) == {"applied", "failed", "held"}
+    assert Change.objects.exists()
+
+
+@pytest.mark.timeout(300)  # some hundred looks, beside another test on the same two processors
+def test_every_page_is_accessible_and_fits_its_window_in_every_look(visit: Visit, busy_office: None) -> None:
+    stranger, visitor = visit(role=None), visit()
+    stranger.open("/admin/login/")
+    faults = faults_in_every_look(stranger, "login")
+    for name, address in PAGES.items():
+        visitor.open(address())
+        faults += faults_in_every_look(visitor, name)
+    assert not faults, "\n".join(faults)
+
+
+def faults_in_every_look(visitor: Visitor, name: str) -> list[str]:
+    """What is wrong with the page that is open. Pictures of it are kept where the environment names a folder."""
+    faults = []
+    for look, rules in LOOKS:
+        visitor.change_look(look)
+        faults += [f"{look.name} {fault}" for fault in visitor.look_at(rules)]
+        if folder := os.environ.get("KEEP_SCREENSHOTS"):
+            visitor.keep_picture(Path(folder) / look.name / f"{name}.png")
+    return faults
