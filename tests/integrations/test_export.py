@@ -15,7 +15,7 @@ from django.urls import reverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integrations.documents import DocumentRefused, document_of
+from integrations.documents import ConnectionDocument, DocumentRefused, document_of
 from integrations.models import Connection
 from integrations.operations import archive_connection, save_connection
 from tests.integrations.certificates import Authority
@@ -76,10 +76,19 @@ documents = st.fixed_dictionaries(
         "auth": st.sampled_from(AUTHS),
         "schedule": st.sampled_from(["manual", {"every_minutes": 60}]),
         "guards": st.sampled_from(
-            [{}, {"first_load": "hold", "max_student_change": "10.50", "max_void_share": 0.2}]
+            [
+                {},
+                {
+                    "first_load": "hold",
+                    "max_student_change": "10.50",
+                    "max_void_share": 0.2,
+                    "max_void_count": None,
+                },
+            ]
         ),
         "timeouts": st.sampled_from([{}, {"read": 2.5, "slow_ms": 900}]),
         "limits": st.sampled_from([{}, {"per_minute": 60}]),
+        "conflicts": st.sampled_from(["hold", "source_wins", "local_wins"]),
     },
     optional={
         "datasets": st.fixed_dictionaries(
@@ -90,6 +99,7 @@ documents = st.fixed_dictionaries(
                         "records": st.sampled_from(["@", "data"]),
                         "params": st.dictionaries(names, values, max_size=2),
                         "pagination": paginations,
+                        "incremental": st.sampled_from([None, {"param": "since", "field": "updated_at"}]),
                         "mapping": st.fixed_dictionaries(
                             dict.fromkeys(required, fields), optional={"fund_name": fields}
                         ),
@@ -115,6 +125,14 @@ def test_what_is_exported_is_loaded_as_unchanged_and_holds_no_secret(document: d
         assert connection.secrets == secrets
         assert document_of(connection) == exported
         transaction.set_rollback(True)
+
+
+def test_an_export_has_a_place_for_every_part_of_a_document() -> None:
+    everything = EXAMPLE | {"timeouts": {"read": 5}, "limits": {"per_minute": 60}}
+    save_connection(everything)
+    exported = document_of(Connection.objects.get())
+    # No connector of this version has settings of its own.
+    assert exported.keys() == ConnectionDocument.model_fields.keys() - {"settings"}
 
 
 # --- what it shows ----------------------------------------------------------------------------------------
