@@ -64,9 +64,15 @@ def test_a_role_is_given_only_what_there_is(role: str) -> None:
 
 @pytest.mark.parametrize(
     ("role", "more"),
-    [(PRINCIPAL, {"integrations.decide_college_syncrun"}), (ADVISOR, set()), (AUDITOR, set())],
+    [
+        (PRINCIPAL, {"integrations.decide_college_syncrun"}),
+        (ADVISOR, set()),
+        (AUDITOR, {"audit.export_auditevent"}),
+    ],
 )
-def test_who_reads_only_reads_but_that_principals_decide_for_their_college(role: str, more: set[str]) -> None:
+def test_who_reads_only_reads_but_that_principals_decide_for_their_college_and_auditors_export(
+    role: str, more: set[str]
+) -> None:
     assert {name for name in codenames(role) if not name.partition(".")[2].startswith("view_")} == more
 
 
@@ -77,7 +83,10 @@ def test_no_role_deletes_anything() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_no_role_writes_into_the_trail(role: str) -> None:
-    assert {name for name in codenames(role) if "auditevent" in name} <= {"audit.view_auditevent"}
+    assert {name for name in codenames(role) if "auditevent" in name} <= {
+        "audit.view_auditevent",
+        "audit.export_auditevent",
+    }
 
 
 def test_only_administrators_and_auditors_read_the_trail() -> None:

@@ -538,8 +538,8 @@ BREAKS = {
         "record_without_entry",
     ),
     "a voided entry brought back": (
-        "UPDATE registration_ledgerentry SET state = 'posted', voided_run = NULL, voided_by = '', void_reason = '', voided_at = NULL "
-        "WHERE state = 'void'",
+        "UPDATE registration_ledgerentry SET state = 'posted', voided_from = '', voided_run = NULL, voided_by = '', "
+        "void_reason = '', voided_at = NULL WHERE state = 'void'",
         "entry_without_record",
     ),
     "an entry posted twice": (
