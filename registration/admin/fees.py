@@ -97,7 +97,7 @@ class FeeScheduleAdmin(KeptAdmin):
 
 @admin.register(FeeChange)
 class FeeChangeAdmin(ReadOnlyAdmin):
-    list_display = ["student", "term", "badge", "displayed_difference", "why", "raised_at", "decided_by"]
+    list_display = ["student", "term", "badge", "difference", "why", "decided_by"]
     list_filter = ["status", "term"]
     list_select_related = ["student", "term"]
     search_fields = ["student__number"]
@@ -108,6 +108,10 @@ class FeeChangeAdmin(ReadOnlyAdmin):
     def badge(self, change: FeeChange) -> SafeString:
         tone = _TONES[FeeChangeStatus(change.status)]
         return format_html('<span class="badge badge-{}">{}</span>', tone, change.get_status_display())
+
+    @admin.display(description="Difference")
+    def difference(self, change: FeeChange) -> str:
+        return change.displayed_difference
 
     def get_urls(self) -> list[URLPattern]:
         decide = self.admin_site.admin_view(self.decide)

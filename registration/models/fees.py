@@ -62,7 +62,8 @@ class FeeSchedule(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.term.code} {self.get_living_arrangement_display()}, {self.get_residency_display()}".lower()
+        where, who = self.get_living_arrangement_display(), self.get_residency_display()
+        return f"{self.term.code} {where.lower()}, {who.lower()}"
 
 
 class FeeItem(models.Model):

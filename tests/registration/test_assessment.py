@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -97,7 +97,7 @@ def test_enrolled_students_are_charged_by_credits_and_where_they_live(student: S
     assert (done.before, done.after, done.currency) == (0, 3 * IN_STATE + STUDENT_FEE, "USD")
     tuition = LedgerEntry.objects.get(code="TUITION")
     assert tuition.fee_item is not None
-    assert str(tuition.fee_item.schedule) == "2026fa off campus, in state"
+    assert str(tuition.fee_item.schedule) == "2026FA off campus, in state"
     assert (tuition.basis, tuition.posted_by, tuition.effective_on) == ("3.00 credits", "bea", term.starts_on)
 
 
@@ -705,3 +705,17 @@ def test_two_assessments_at_once_charge_once(student: Student, term: Term) -> No
     done = race(term, [lambda: operations.assess_fees(term).posted] * 2)
     assert sorted(str(each) for each in done) == ["0", "2"]
     assert charged(student, term) == owed(student, term)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_drop_and_an_assessment_at_once_end_in_the_right_bill(student: Student, term: Term) -> None:
+    operations.assess_fees(term)
+    FeeItem.objects.filter(code="STUDENT-FEE").update(amount_minor=1_000)
+    enrollment = student.enrollments.get()
+    acts: list[Callable[[], object]] = [
+        lambda: operations.drop(enrollment),
+        lambda: operations.assess_fees(term),
+    ]
+    done = race(student.billing_account, acts)
+    assert [each for each in done if isinstance(each, Exception)] == []
+    assert charged(student, term) == {"TUITION": 67_500, "STUDENT-FEE": 500}

@@ -203,7 +203,7 @@ def test_the_profile_says_where_the_student_lives_and_why_each_fee_is_there(
     shown = page(office, "student_change", student.pk)
     assert "North Hall 12" in shown
     assert "3.00 credits" in shown
-    assert "schedule 2026fa on campus, in state" in shown
+    assert "schedule 2026FA on campus, in state" in shown
     assert "Statement Fall 2026" in shown
 
 
