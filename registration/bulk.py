@@ -135,4 +135,6 @@ def prefer_hash_joins() -> None:
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL enable_nestloop = off")
+            # A loop that cannot be avoided then counts as ten thousand million, and the query is compiled to machine code
+            # (jit_above_cost): a second for each statement, whatever its size.
+            cursor.execute("SET LOCAL enable_nestloop = off; SET LOCAL jit = off")
