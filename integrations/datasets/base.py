@@ -158,7 +158,7 @@ def _as_rejection(error: ValidationError) -> Rejection:
     sentences = []
     for fault in faults:
         name = ".".join(str(part) for part in fault["loc"])
-        sentence = _REASONS.get(fault["type"], "{field}: {message}")
+        sentence = _REASONS.get(fault["type"], "{field}: {message}" if name else "{message}")
         message = fault["msg"].removeprefix("Value error, ")
         sentences.append(sentence.format(field=name, message=message))
     first = faults[0]
