@@ -6,7 +6,9 @@ nothing. What it cannot do raises NotTransformed, and rejects the record alone.
 
 from __future__ import annotations
 
+import datetime
 import re
+import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -113,6 +115,22 @@ def _date(argument: object) -> Step:
     return step
 
 
+def _zone(argument: object) -> Step:
+    if not isinstance(argument, str) or argument not in zoneinfo.available_timezones():
+        raise ValueError('zone takes the name of a time zone, such as {"zone": "America/New_York"}')
+    zone = zoneinfo.ZoneInfo(argument)
+
+    def step(value: Any) -> Any:
+        try:
+            moment = datetime.datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            raise NotTransformed(f"{shown(value)} is no moment such as 2026-09-01T10:00:00") from None
+        # Of the hour that is written twice when clocks are set back, the first is meant.
+        return value if moment.tzinfo else moment.replace(tzinfo=zone).isoformat()
+
+    return step
+
+
 def _join(argument: object) -> Step:
     if not isinstance(argument, str):
         raise ValueError('join takes the text that stands between, such as {"join": " "}')  # noqa: TRY004
@@ -162,6 +180,7 @@ def _is_word(value: object) -> bool:
 
 _WITH_ARGUMENT: Final[dict[str, Callable[[object], Step]]] = {
     "date": _date,
+    "zone": _zone,
     "join": _join,
     "split": _split,
     "truncate": _truncate,
