@@ -3,7 +3,8 @@
 An offset counts rows, and rows come and go while a feed is read: one that is deleted from what has been read moves the
 first unread row to where nobody looks again. So each page is asked for from the last row that came, its anchor. If the
 page begins with it, or with a row of a lower number, nothing lies between; if it begins behind it, something may, and the
-page before is asked for first. Rows are known by their numbers, so none is given twice.
+reading goes half a page back: the anchor then lies within the page, with what follows it. Rows are known by their
+numbers, so none is given twice.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Place:
 def read_on(token: str, rows: list[Any], number: str, size: int) -> tuple[list[Any], str]:
     """Return the rows of a page that had not come before, and the token of what follows it, "" after the last.
 
-    `number` is the column by which the rows are in order, `size` what was asked for: at least two. A row whose number
+    `number` is the column by which the rows are in order, `size` what was asked for: at least four. A row whose number
     cannot be read stays with those around it. Raises NotUnderstood for rows out of order, and for a full page that
     leads no further.
     """
@@ -43,7 +44,7 @@ def read_on(token: str, rows: list[Any], number: str, size: int) -> tuple[list[A
     if known != sorted(known):
         raise NotUnderstood(f"the rows are not in the order of {number}")
     if place.offset and not _begins_in_time(numbers, place.anchor):
-        return [], str(Place(max(0, place.offset - size), place.anchor))
+        return [], str(Place(max(0, place.offset - size // 2), place.anchor))
     fresh = _behind(rows, numbers, place.anchor)
     if not known or (place.anchor is not None and known[-1] <= place.anchor):
         _check_end(rows, size)

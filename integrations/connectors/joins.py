@@ -1,6 +1,6 @@
 """Joins: what a record refers to in other tables of its system, put into the record before it is mapped.
 
-A few rows are asked for one by one, many by reading their table once: an incremental page of ten records costs ten small
+A few rows are asked for one by one, many by reading their table once: an incremental feed of ten records costs ten small
 requests for each join, a whole feed one pass over each table. What is kept of a table are the columns that are used, so
 that a hundred thousand rows take some tens of megabytes, for as long as the extract.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-# Up to so many rows of a page are asked for by themselves; about as many requests as a table of 20,000 rows takes.
+# So many rows of a table are asked for by themselves: about as many requests as reading 20,000 rows takes.
 ONE_BY_ONE: Final = 20
 
 Row = dict[str, Any]
@@ -45,6 +45,7 @@ class Joined:
         self._joins, self._read_pages = joins, read_pages
         # Of each join the rows by their key; None for a key that there is no row for.
         self._rows: dict[str, dict[Value, Row | None]] = {join.into: {} for join in joins}
+        self._asked = dict.fromkeys(self._rows, 0)
         self._read_whole: set[str] = set()
 
     def complete(self, records: list[Any]) -> list[Any]:
@@ -56,16 +57,20 @@ class Joined:
     def _learn(self, join: Join, values: set[Value]) -> None:
         rows = self._rows[join.into]
         missing = values - rows.keys()
-        if len(missing) > ONE_BY_ONE and join.into not in self._read_whole:
+        if self._are_many(join, missing) and join.into not in self._read_whole:
             self._read_whole.add(join.into)
             for page in self._read_pages(join, join.where):
                 _keep(join, page, rows)
             missing -= rows.keys()
-        # What is made after its table was read is asked for by itself; many that are missing then are nowhere.
-        if len(missing) <= ONE_BY_ONE:
+        # What is made after its table was read is asked for by itself, while that is little.
+        if not self._are_many(join, missing):
+            self._asked[join.into] += len(missing)
             for value in sorted(missing, key=str):
                 _keep(join, next(self._read_pages(join, {**join.where, join.key: value}), []), rows)
         rows.update((value, None) for value in missing if value not in rows)
+
+    def _are_many(self, join: Join, missing: set[Value]) -> bool:
+        return self._asked[join.into] + len(missing) > ONE_BY_ONE
 
     def _completed(self, record: Any) -> Any:
         if not isinstance(record, dict) or not self._joins:

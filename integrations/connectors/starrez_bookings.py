@@ -21,9 +21,10 @@ EntryStatus = Literal[
     "Contact", "Erased", "Held", "History", "Incident", "InRoom", "MasterAccount", "Occupant", "OccupantHistory",
     "OccupantInRoom", "Reserved", "Tentative",
 ]  # fmt: skip
+OurStatus = Literal["assigned", "checked_in", "checked_out", "cancelled"]
 # An application and a tentative booking keep no room for anybody yet. What is not named here is rejected, so that a
 # person says what it means: of attendees and occupants campuses differ.
-STATUSES: Final[dict[EntryStatus, str]] = {
+STATUSES: Final[dict[EntryStatus, OurStatus]] = {
     "Application": "cancelled",
     "Tentative": "cancelled",
     "Reserved": "assigned",
@@ -43,16 +44,34 @@ def _check_zone(name: str) -> str:
 class StarRezSettings(ConnectorSettings):
     """What one campus has decided in its StarRez; numbers are those of its own tables."""
 
-    time_zone: Annotated[str, AfterValidator(_check_zone)]
-    student_number: Literal["ID1", "ID2", "ID3", "ID4", "ID5"] = "ID1"
-    statuses: dict[EntryStatus, Literal["assigned", "checked_in", "checked_out", "cancelled"]] = Field(
-        default_factory=dict
+    time_zone: Annotated[str, AfterValidator(_check_zone)] = Field(
+        description="The time zone of its moments, which have no offset, such as America/New_York."
     )
-    off_campus_locations: list[int] = Field(default_factory=list)
-    residence_address_type: int | None = None
-    emergency_address_type: int | None = None
-    full_every_days: int = Field(default=7, ge=1, le=365)
-    page_size: Literal[5, 10, 50, 100, 500, 1000] = 1000
+    student_number: Literal["ID1", "ID2", "ID3", "ID4", "ID5"] = Field(
+        default="ID1", description="The column of Entry in which student numbers are kept."
+    )
+    statuses: dict[EntryStatus, OurStatus] = Field(
+        default_factory=dict,
+        description="What statuses of bookings mean, where that is not as usual: assigned, checked_in, checked_out or "
+        "cancelled. A booking whose status is not explained is rejected.",
+    )
+    off_campus_locations: list[int] = Field(
+        default_factory=list, description="RoomLocationIDs of halls that do not count as on campus for fees."
+    )
+    residence_address_type: int | None = Field(
+        default=None, description="The AddressTypeID under which a resident's own telephone is kept."
+    )
+    emergency_address_type: int | None = Field(
+        default=None, description="The AddressTypeID of emergency contacts; without it none are read."
+    )
+    full_every_days: int = Field(
+        default=7,
+        ge=1,
+        le=365,
+        description="Days between two extracts of everything: what was deleted, or changed in what bookings refer to, "
+        "shows in nothing else.",
+    )
+    page_size: Literal[5, 10, 50, 100, 500, 1000] = Field(default=1000, description="Rows in one answer.")
 
 
 def joins_of(settings: StarRezSettings) -> Iterator[Join]:
@@ -103,7 +122,7 @@ _ADDRESS: Final = (
 )
 
 
-def _moved_out(statuses: Mapping[EntryStatus, str]) -> str:
+def _moved_out(statuses: Mapping[EntryStatus, OurStatus]) -> str:
     """The day on which somebody left or, of those who have not, is to leave. Fees follow it, so what was planned does not
     stand in for it."""
     left = json.dumps([theirs for theirs, ours in statuses.items() if ours == "checked_out"])
