@@ -6,7 +6,7 @@ docs/datasets.md says the same in words.
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,12 +19,16 @@ Reference = Annotated[str, AsText, StringConstraints(min_length=1, max_length=64
 Code = Annotated[str, AsText, StringConstraints(min_length=1, max_length=40)]
 
 
-def _text(max_length: int) -> Any:
+def _up_to(characters: int) -> StringConstraints:
     # A space at an end must not make a move of "North Hall " and "North Hall".
-    return Annotated[
-        str, AsText, StringConstraints(min_length=1, max_length=max_length, strip_whitespace=True)
-    ]
+    return StringConstraints(min_length=1, max_length=characters, strip_whitespace=True)
 
+
+Short = Annotated[str, AsText, _up_to(40)]
+Relation = Annotated[str, AsText, _up_to(60)]
+Hall = Annotated[str, AsText, _up_to(100)]
+Name = Annotated[str, AsText, _up_to(150)]
+Address = Annotated[str, AsText, _up_to(300)]
 
 # What a record says of where a student can be found: shown masked, and by itself no reason to bill anybody anew.
 MASKED: Final = frozenset(CONTACT_FIELDS)
@@ -36,17 +40,17 @@ class HousingAssignmentRecord(CanonicalRecord):
     assignment_id: Reference
     student_number: Code
     term_code: Code
-    hall: _text(100)
-    room: _text(40)
+    hall: Hall
+    room: Short
     status: Literal["assigned", "checked_in", "checked_out", "cancelled"]
     on_campus: Annotated[bool, Field(strict=True)] = True
     move_in_on: datetime.date | None = None
     move_out_on: datetime.date | None = None
-    residence_address: _text(300) | None = None
-    residence_phone: _text(40) | None = None
-    emergency_contact_name: _text(150) | None = None
-    emergency_contact_phone: _text(40) | None = None
-    emergency_contact_relation: _text(60) | None = None
+    residence_address: Address | None = None
+    residence_phone: Short | None = None
+    emergency_contact_name: Name | None = None
+    emergency_contact_phone: Short | None = None
+    emergency_contact_relation: Relation | None = None
     updated_at: datetime.datetime | None = None
 
     @field_validator(*CONTACT_FIELDS, mode="before")

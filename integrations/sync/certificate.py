@@ -14,7 +14,8 @@ from typing import Any
 
 from django.conf import settings
 
-from integrations.models import SyncRun
+from integrations.models import Change, SyncRun
+from integrations.models.plan import ChangeAction
 from integrations.models.run import RunStatus
 from registration.money import decimal_text, display
 
@@ -77,6 +78,18 @@ class Certificate:
                     f"Of what was read, not everything is accounted for in {name}: "
                     f"{tally.read} read, {tally.accounted_for} accounted for."
                 )
+
+    def reject(self, change: Change) -> None:
+        """Count a planned change as rejected instead."""
+        for tally, before, after in (
+            (self.counts, 1, 1),
+            (self.sums, change.amount_before or 0, change.amount_after or 0),
+        ):
+            if change.action == ChangeAction.CREATE:
+                tally.created -= after
+            else:
+                tally.modified, tally.modified_before = tally.modified - after, tally.modified_before - before
+            tally.rejected += after
 
     @staticmethod
     def check_posted(posted: int, planned: int) -> None:

@@ -23,7 +23,6 @@ from integrations.sync.lease import Lease
 from integrations.sync.mapping import CompiledMapping, Unmapped, mapping_version
 from integrations.sync.rejections import kept_pages
 from integrations.sync.watermark import Watermark, since_for
-from registration.bulk import reserve_entry_ids
 
 CHANGE_COLUMNS = (
     "run_id",
@@ -163,7 +162,7 @@ def _sort(run: SyncRun, records: list[RawRecord], dataset: Dataset, mapping: Com
             kinds.rejected.append(_rejected(run, record, dataset.key_of(error.values), error.rejection))
         except Rejected as error:
             kinds.rejected.append(_rejected(run, record, dataset.key_of(values), error.rejection))
-    references = dataset.find_references([valid for _, valid in kinds.mapped])
+    references = dataset.find_references([valid for _, valid in kinds.mapped], run.stream)
     for record, valid in kinds.mapped:
         try:
             kinds.staged.append((record, dataset.stage(valid, references)))
@@ -208,7 +207,7 @@ def _storable(text: str) -> str:
 def _write_changes(run: SyncRun, dataset: Dataset, staged: list[tuple[RawRecord, StagedRecord]]) -> None:
     """Write the staged records as changes: provisionally created, or voided where the record says so itself."""
     posting = [dataset.posts(record.values) for _, record in staged]
-    object_ids = iter(reserve_entry_ids(sum(posting)))
+    object_ids = iter(dataset.reserve_ids(sum(posting)))
     bulk_load(
         Change._meta.db_table,
         CHANGE_COLUMNS,
