@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-# So many rows of a table are asked for by themselves: about as many requests as reading 20,000 rows takes.
-ONE_BY_ONE: Final = 20
+# So many rows of a table are asked for by themselves: about as many requests as reading 10,000 rows takes.
+ONE_BY_ONE: Final = 10
 
 Row = dict[str, Any]
 Value = int | str

@@ -112,13 +112,17 @@ SESSIONS: Final = (
 LOCATIONS: Final = ("North Hall", "Riverside", "Oak House", "The Village", "University Flats")
 # Rented flats across the river: who lives there does not live on campus.
 OFF_CAMPUS_LOCATION: Final = 5
-ROOMS_A_LOCATION: Final = 120
 RESIDENCE_ADDRESS, EMERGENCY_ADDRESS = 3, 5
 FIRST_ENTRY, FIRST_BOOKING = 1001, 5001
 # Who has this remainder has moved within the first session: the earlier booking is history.
 MOVERS_OF: Final = 10
 MOVER: Final = 3
 _STATES: Final = (("InRoom", 62), ("Reserved", 26), ("Tentative", 4), ("Cancelled", 8))
+
+
+def rooms_in(students: int) -> int:
+    """How many rooms each location has: half as many as there are students, and ten at least."""
+    return max(10, students // 2)
 
 
 def booking(index: int, students: int, dice: Random) -> Record:
@@ -136,12 +140,12 @@ def booking(index: int, students: int, dice: Random) -> Record:
         state, begins = "InRoom", session.moving
     elif round_ > 1:
         state = "Cancelled"
-    location = dice.randrange(len(LOCATIONS))
+    location, rooms = dice.randrange(len(LOCATIONS)), rooms_in(students)
     has_moved_in = state in ("InRoom", "History")
     return {
         "BookingID": FIRST_BOOKING + index,
         "EntryID": FIRST_ENTRY + student,
-        "RoomSpaceID": 1 + location * ROOMS_A_LOCATION + dice.randrange(ROOMS_A_LOCATION),
+        "RoomSpaceID": 1 + location * rooms + dice.randrange(rooms),
         "RoomLocationID": 1 + location,
         "RoomRateAmount": 3850.0,
         "TermSessionID": 1 + session_number,
@@ -163,7 +167,9 @@ def campus(students: int) -> dict[str, list[Record]]:
         "EntryAddress": [
             _address(number, kind) for number in range(students) for kind in (RESIDENCE_ADDRESS, EMERGENCY_ADDRESS)
         ],
-        "RoomSpace": [_room(number) for number in range(len(LOCATIONS) * ROOMS_A_LOCATION)],
+        "RoomSpace": [
+            _room(number, rooms_in(students)) for number in range(len(LOCATIONS) * rooms_in(students))
+        ],
         "RoomLocation": [_location(number, name) for number, name in enumerate(LOCATIONS, start=1)],
         "TermSession": [_session(number, session) for number, session in enumerate(SESSIONS, start=1)],
     }  # fmt: skip
@@ -204,8 +210,8 @@ def _address(number: int, kind: int) -> Record:
     }
 
 
-def _room(number: int) -> Record:
-    location, room = divmod(number, ROOMS_A_LOCATION)
+def _room(number: int, rooms: int) -> Record:
+    location, room = divmod(number, rooms)
     return {
         "RoomSpaceID": 1 + number,
         "Description": f"{LOCATIONS[location][:1]}-{1 + room // 20}{room % 20 + 1:02d}",

@@ -19,12 +19,12 @@ SETTINGS = {
     "off_campus_locations": [OFF_CAMPUS_LOCATION],
     "residence_address_type": RESIDENCE_ADDRESS,
     "emergency_address_type": EMERGENCY_ADDRESS,
-    "page_size": 10,
+    "page_size": 100,
 }
 
 
 def starrez_document(office: Simulated, **changes: Any) -> dict[str, Any]:
-    """The document of a connection to it, as an administrator writes it, in pages of ten."""
+    """The document of a connection to it, as an administrator writes it."""
     return {
         "slug": "starrez",
         "name": "StarRez",
@@ -40,14 +40,14 @@ def starrez_document(office: Simulated, **changes: Any) -> dict[str, Any]:
 
 
 def starrez_stream(office: Simulated, *, params: dict[str, str] | None = None, **settings: Any) -> Stream:
-    """A stream of bookings, without the road behind it."""
+    """A stream of bookings in pages of ten, without the road behind it."""
     connection = Connection(
         slug="starrez",
         name="StarRez",
         connector="starrez",
         base_url=f"{office.url}{SERVICES}",
         auth_type="basic",
-        settings={**SETTINGS, **settings},
+        settings={**SETTINGS, "page_size": 10, **settings},
         timeouts={"connect": 1, "read": 0.5, "total": 1},
     )
     connection.secrets = {
