@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, get_args, get_origin
 
 from django import forms
@@ -79,9 +79,8 @@ def _field(name: str, info: FieldInfo, settings: Mapping[str, Any]) -> forms.Fie
     }  # fmt: skip
     if get_origin(kind) is Literal:
         choices = get_args(kind)
-        return forms.TypedChoiceField(
-            choices=[(value, value) for value in choices], coerce=type(choices[0]), **options
-        )
+        coerce: Callable[[Any], Any] = type(choices[0])
+        return forms.TypedChoiceField(choices=[(value, value) for value in choices], coerce=coerce, **options)
     if int in (kind, *get_args(kind)) and get_origin(kind) is not list:
         return forms.IntegerField(**options)
     return forms.CharField(**options) if kind is str else JsonField(**options)

@@ -115,7 +115,7 @@ class Campus:
             self.calls.append(call)
             return answer(call, *strikes)
 
-        system.answer = noting  # type: ignore[method-assign]
+        system.answer = noting  # type: ignore[method-assign,assignment]
 
     def bodies(self, table: str) -> list[dict[str, Any]]:
         """What its table was asked."""
@@ -174,7 +174,7 @@ def ask(office: Simulated, path: str = "/select/Booking.json", **body: Any) -> r
     return requests.post(f"{office.url}{SERVICES}{path}", json=body, auth=(USERNAME, TOKEN), timeout=5)
 
 
-WHOLE: Final = {"_pageIndex": 0, "_pageSize": 10}
+WHOLE: Final[dict[str, Any]] = {"_pageIndex": 0, "_pageSize": 10}
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_the_simulator_refuses_what_is_not_described(body: dict[str, Any], words
 
 def test_nothing_found_is_an_error_unless_an_empty_list_is_asked_for() -> None:
     with simulated("starrez", records=3) as office:
-        nothing = {**WHOLE, "EntryID": 1}
+        nothing: dict[str, Any] = {**WHOLE, "EntryID": 1}
         assert ask(office, **nothing).status_code == 404
         found = ask(office, **nothing, _returnEmptyArrayOnNoResult=True)
         assert (found.status_code, found.json()) == (200, [])
