@@ -23,6 +23,7 @@ from integrations.admin.progress import ProgressPages
 from integrations.admin.settings_fields import PREFIX, faults_in, settings_fields, settings_in
 from integrations.admin.today import stream_cards
 from integrations.admin.wire import override_breaker, wire_context
+from integrations.connectors.registry import CONNECTORS
 from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_too_deep
 from integrations.models import Connection, Stream
 from integrations.models.run import RunTrigger
@@ -152,16 +153,12 @@ class ConnectionAdmin(AuditedAdmin):
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fieldsets(self, request: Any, obj: Any = None) -> Any:
-        return [
-            (
-                None,
-                {
-                    "fields": [*SettingsForm.Meta.fields, *settings_fields(obj)]
-                    if obj
-                    else ["replaces", "document"]
-                },
-            )
-        ]
+        if obj is None:
+            return [(None, {"fields": ["replaces", "document"]})]
+        fieldsets: list[Any] = [(None, {"fields": list(SettingsForm.Meta.fields)})]
+        if asked := list(settings_fields(obj)):
+            fieldsets.append((CONNECTORS[obj.connector].label, {"fields": asked}))
+        return fieldsets
 
     def save_form(self, request: Any, form: Any, change: Any) -> Any:
         """A new connection is made from its document; its name, schedule and streams come with it."""
