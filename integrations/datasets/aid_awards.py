@@ -110,6 +110,7 @@ class AidAwards(Dataset):
     label: ClassVar[str] = "Financial-aid awards"
     held_by: ClassVar[type[models.Model]] = LedgerEntry
     has_money: ClassVar[bool] = True
+    has_amounts: ClassVar[bool] = True
     shown_fields: ClassVar[Sequence[str]] = ("student_number", "term_code", "fund_code", "amount", "status")
     Record: ClassVar[type[CanonicalRecord]] = AidAward
 

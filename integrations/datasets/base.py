@@ -111,7 +111,9 @@ class Dataset(ABC):
     label: ClassVar[str]
     # The model whose rows hold its records.
     held_by: ClassVar[type[models.Model]]
+    # Whether it reaches bills, and whether the records themselves carry the amounts.
     has_money: ClassVar[bool] = False
+    has_amounts: ClassVar[bool] = False
     # Whether half of what changes for a student would be wrong, such as the end of one room without the other.
     moves_students_whole: ClassVar[bool] = False
     # Fields whose values are shown to nobody by the way.
