@@ -14,6 +14,7 @@ from pytest_httpserver import HTTPServer
 from audit.models import AuditEvent
 from integrations.models import Stream
 from integrations.sync import runner
+from integrations.sync.plan import weigh_plan
 from integrations.sync.verification import verify_ledger
 from registration import operations
 from registration.models import FeeChange, HousingAssignment, Student, Term
@@ -310,7 +311,7 @@ def test_a_room_given_while_a_run_was_planned_fails_the_run_and_is_not_lost(
     office: HousingFeed, housing: Stream, fall: Term, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office.rooms = [room(1), room(2)]
-    weigh = runner.weigh_plan
+    weigh = weigh_plan
 
     def weigh_while_somebody_works(run: Any) -> None:
         weigh(run)
