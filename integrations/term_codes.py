@@ -40,7 +40,7 @@ def save_term_code(wanted: TermCode) -> TermCode:
     """
     connection = _touched(wanted.connection_id)
     check_term_code(wanted)
-    action = "created" if wanted._state.adding else "changed"
+    action = "changed" if TermCode.objects.filter(pk=wanted.pk).exists() else "created"
     wanted.changed_by = audit.current_actor().name
     wanted.save()
     audit.record(f"term_code.{action}", wanted, detail=_detail(connection, wanted))

@@ -54,6 +54,14 @@ class TermCodeAdmin(admin.ModelAdmin[TermCode]):
     def code_shown(self, code: TermCode) -> str:
         return code.code or "any code"
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Without the links to other pages: connections and terms are not made by the way."""
+        field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(db_field, models.ForeignKey):
+            for link in ("can_add_related", "can_change_related", "can_view_related"):
+                setattr(field.widget, link, False)
+        return field
+
     def formfield_for_foreignkey(
         self, db_field: models.ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> Any:
