@@ -20,7 +20,7 @@ from integrations.connectors.certificates import expiry_of
 from integrations.connectors.decoding import decode
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS
-from integrations.datasets.base import Rejected
+from integrations.datasets.rejection import Rejected
 from integrations.documents import (
     ConnectionDocument,
     DocumentRefused,

@@ -23,16 +23,9 @@ from django.db.models import Q, Sum
 from django.db.models.functions import Abs
 from pydantic import Field, StringConstraints, ValidationError, field_validator
 
-from integrations.datasets.base import (
-    CanonicalRecord,
-    Dataset,
-    HandEdit,
-    References,
-    Rejected,
-    Rejection,
-    StagedRecord,
-    TakenBack,
-)
+from integrations.datasets.base import CanonicalRecord, Dataset, HandEdit, References, StagedRecord, TakenBack
+from integrations.datasets.rejection import Rejected, Rejection
+from integrations.datasets.terms import TermCodes
 from integrations.datasets.text import AsText
 from integrations.models import Change, Stream, SyncLink, SyncRun
 from registration.bulk import Selection
@@ -110,6 +103,7 @@ class AidAwards(Dataset):
     label: ClassVar[str] = "Financial-aid awards"
     held_by: ClassVar[type[models.Model]] = LedgerEntry
     has_money: ClassVar[bool] = True
+    has_amounts: ClassVar[bool] = True
     shown_fields: ClassVar[Sequence[str]] = ("student_number", "term_code", "fund_code", "amount", "status")
     Record: ClassVar[type[CanonicalRecord]] = AidAward
 
@@ -127,7 +121,8 @@ class AidAwards(Dataset):
             )
         )
         accounts = BillingAccount.objects.filter(pk__in=students.values())
-        return References(students, dict(accounts.values_list("pk", "currency")), Term.objects.codes_to_ids())
+        currencies = dict(accounts.values_list("pk", "currency"))
+        return References(students, currencies, TermCodes.of(stream.connection))
 
     def stage(self, record: AidAward, references: References) -> StagedRecord:
         student_id = references.students.get(record.student_number)
@@ -139,8 +134,7 @@ class AidAwards(Dataset):
                     "student_number",
                 )
             )
-        if record.term_code not in references.terms:
-            raise Rejected(Rejection("unknown_term", f"There is no term {record.term_code}.", "term_code"))
+        term = references.terms.resolve(record.term_code, record.disbursed_on)
         if student_id not in references.currencies:
             raise Rejected(
                 Rejection(
@@ -156,7 +150,7 @@ class AidAwards(Dataset):
                     "currency",
                 )
             )
-        values = record.model_dump(mode="json")
+        values = {**record.model_dump(mode="json"), "term_code": term}
         return StagedRecord(
             key=record.key,
             student_id=student_id,

@@ -15,26 +15,11 @@ from typing import Any, ClassVar
 from django.db import models
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from integrations.datasets.rejection import Rejected, Rejection
+from integrations.datasets.terms import TermCodes
 from integrations.models import Change, Stream, SyncRun
 from registration.bulk import reserve_ids
 from registration.models import Term
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """Why a record cannot be used: the rule that it breaks, the field, and a reason that a registrar understands."""
-
-    rule: str
-    reason: str
-    field: str = ""
-
-
-class Rejected(Exception):
-    """Raised while a record is mapped or validated; carries the Rejection."""
-
-    def __init__(self, rejection: Rejection) -> None:
-        super().__init__(rejection.reason)
-        self.rejection = rejection
 
 
 class CanonicalRecord(BaseModel):
@@ -49,7 +34,7 @@ class References:
 
     students: dict[str, int] = field(default_factory=dict)
     currencies: dict[int, str] = field(default_factory=dict)
-    terms: dict[str, int] = field(default_factory=dict)
+    terms: TermCodes = field(default_factory=TermCodes)
 
 
 @dataclass(frozen=True)
@@ -111,7 +96,9 @@ class Dataset(ABC):
     label: ClassVar[str]
     # The model whose rows hold its records.
     held_by: ClassVar[type[models.Model]]
+    # Whether it reaches bills, and whether the records themselves carry the amounts.
     has_money: ClassVar[bool] = False
+    has_amounts: ClassVar[bool] = False
     # Whether half of what changes for a student would be wrong, such as the end of one room without the other.
     moves_students_whole: ClassVar[bool] = False
     # Fields whose values are shown to nobody by the way.

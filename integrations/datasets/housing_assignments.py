@@ -21,19 +21,12 @@ from django.db import models
 from django.db.models import Sum
 from pydantic import TypeAdapter, ValidationError
 
-from integrations.datasets.base import (
-    CanonicalRecord,
-    Dataset,
-    HandEdit,
-    References,
-    Rejected,
-    Rejection,
-    StagedRecord,
-    TakenBack,
-)
+from integrations.datasets.base import CanonicalRecord, Dataset, HandEdit, References, StagedRecord, TakenBack
 from integrations.datasets.housing_claims import contradictions
 from integrations.datasets.housing_plan import plan_of
 from integrations.datasets.housing_record import MASKED, HousingAssignmentRecord, Reference
+from integrations.datasets.rejection import Rejected, Rejection
+from integrations.datasets.terms import TermCodes
 from integrations.models import Change, Stream, SyncRun
 from registration.models import HousingAssignment, LedgerEntry, Student, Term
 from registration.models.housing import CONTACT_FIELDS, LIVE, HousingStatus
@@ -74,7 +67,7 @@ class HousingAssignments(Dataset):
     def find_references(self, records: Sequence[HousingAssignmentRecord], stream: Stream) -> References:
         numbers = {record.student_number for record in records}
         students = dict(Student.objects.numbered(numbers).values_list("number", "id"))
-        return References(students=students, terms=Term.objects.codes_to_ids())
+        return References(students=students, terms=TermCodes.of(stream.connection))
 
     def stage(self, record: HousingAssignmentRecord, references: References) -> StagedRecord:
         student_id = references.students.get(record.student_number)
@@ -86,13 +79,12 @@ class HousingAssignments(Dataset):
                     "student_number",
                 )
             )
-        if record.term_code not in references.terms:
-            raise Rejected(Rejection("unknown_term", f"There is no term {record.term_code}.", "term_code"))
+        term = references.terms.resolve(record.term_code, record.move_in_on)
         return StagedRecord(
             key=record.assignment_id,
             student_id=student_id,
             amount=0,
-            values=record.model_dump(mode="json"),
+            values={**record.model_dump(mode="json"), "term_code": term},
             is_live=record.status != "cancelled",
         )
 

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from django.db import connection
 
-from integrations.datasets.base import Rejection
 from integrations.datasets.housing_plan import IS_LIVE
+from integrations.datasets.rejection import Rejection
 from integrations.models import Change, SyncLink, SyncRun
 from integrations.models.plan import ANOTHER_ROOM_RULE
 from registration.models import HousingAssignment, Term

@@ -15,8 +15,8 @@ from integrations.datasets.base import CanonicalRecord
 from integrations.datasets.text import AsText
 from registration.models.housing import CONTACT_FIELDS
 
-Reference = Annotated[str, AsText, StringConstraints(min_length=1, max_length=64)]
-Code = Annotated[str, AsText, StringConstraints(min_length=1, max_length=40)]
+Reference = Annotated[str, StringConstraints(min_length=1, max_length=64), AsText]
+Code = Annotated[str, StringConstraints(min_length=1, max_length=40), AsText]
 
 
 def _up_to(characters: int) -> StringConstraints:
@@ -24,11 +24,11 @@ def _up_to(characters: int) -> StringConstraints:
     return StringConstraints(min_length=1, max_length=characters, strip_whitespace=True)
 
 
-Short = Annotated[str, AsText, _up_to(40)]
-Relation = Annotated[str, AsText, _up_to(60)]
-Hall = Annotated[str, AsText, _up_to(100)]
-Name = Annotated[str, AsText, _up_to(150)]
-Address = Annotated[str, AsText, _up_to(300)]
+Short = Annotated[str, _up_to(40), AsText]
+Relation = Annotated[str, _up_to(60), AsText]
+Hall = Annotated[str, _up_to(100), AsText]
+Name = Annotated[str, _up_to(150), AsText]
+Address = Annotated[str, _up_to(300), AsText]
 
 # What a record says of where a student can be found: shown masked, and by itself no reason to bill anybody anew.
 MASKED: Final = frozenset(CONTACT_FIELDS)

@@ -176,6 +176,13 @@ class RejectedRecord(models.Model):
     rule = models.CharField(max_length=60)
     field = models.CharField(max_length=60, blank=True)
     reason = models.TextField()
+    value = models.CharField(
+        max_length=40,
+        blank=True,
+        db_default="",
+        default="",
+        help_text="What stood in the way, where somebody can say here what it means: a code of a term.",
+    )
     raw = models.BinaryField(max_length=MAX_RAW_BYTES)
     raw_bytes = models.PositiveIntegerField(help_text="How long the record was before it was cut.")
     amount = models.BigIntegerField(null=True, help_text="In minor units, where it could be read.")

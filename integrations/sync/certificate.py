@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
+from integrations.datasets import DATASETS
 from integrations.models import Change, SyncRun
 from integrations.models.plan import ChangeAction
 from integrations.models.run import RunStatus
@@ -138,10 +139,10 @@ def equations(run: SyncRun) -> list[tuple[str, str]]:
         "live_after": run.live_after,
     }
     currency, sums = run.certificate["currency"], run.certificate["sums"]
-    return [
-        ("In records", _in_words(counts, lambda count: f"{count:,}")),
-        ("In money", _in_words(sums, lambda minor: display(minor, currency))),
-    ]
+    in_records = ("In records", _in_words(counts, lambda count: f"{count:,}"))
+    if not DATASETS[run.stream.dataset].has_amounts:
+        return [in_records]
+    return [in_records, ("In money", _in_words(sums, lambda minor: display(minor, currency)))]
 
 
 def _in_words(tally: dict[str, int], shown: Callable[[int], str]) -> str:
@@ -158,8 +159,9 @@ def _in_words(tally: dict[str, int], shown: Callable[[int], str]) -> str:
 
 
 def shown_sums(run: SyncRun) -> dict[str, str]:
-    """A run's sums as plain decimal strings, with their currency; empty where nothing was counted."""
-    if not run.certificate:
+    """A run's sums as plain decimal strings, with their currency; empty where nothing was counted, or records carry no
+    amounts."""
+    if not run.certificate or not DATASETS[run.stream.dataset].has_amounts:
         return {}
     currency: str = run.certificate["currency"]
     sums: dict[str, Any] = run.certificate["sums"]

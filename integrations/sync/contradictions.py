@@ -6,7 +6,7 @@ import orjson
 from django.db import transaction
 
 from integrations.datasets import DATASETS
-from integrations.datasets.base import Rejection
+from integrations.datasets.rejection import Rejection
 from integrations.models import Change, RejectedRecord, SyncRun
 from integrations.models.plan import MAX_RAW_BYTES
 from integrations.sync.bulk import in_chunks

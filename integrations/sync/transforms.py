@@ -12,7 +12,7 @@ import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from integrations.sync.dates import date_reader
+from integrations.sync.dates import date_reader, local_day
 from registration.money import NotMoney, parse_decimal
 
 _BOOLEANS: Final = {
@@ -69,6 +69,16 @@ def _boolean(value: Any) -> Any:
     return known
 
 
+def _local_date(value: Any) -> Any:
+    day = local_day(value)
+    if day is None:
+        raise NotTransformed(
+            f"{shown(value)} is no moment with its offset from UTC, such as 2026-09-12T02:30:00Z: where the source "
+            "writes days, use date"
+        )
+    return day.isoformat()
+
+
 _PLAIN: Final[dict[str, Step]] = {
     "trim": _text_only(str.strip),
     "upper": _text_only(str.upper),
@@ -76,6 +86,7 @@ _PLAIN: Final[dict[str, Step]] = {
     "decimal": _decimal,
     "integer": _integer,
     "boolean": _boolean,
+    "local_date": _local_date,
 }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Min, Q
 
 from registration.models.catalogue import Term
 from registration.models.constraints import filled, one_of
@@ -45,6 +47,12 @@ class HousingAssignmentQuerySet(models.QuerySet["HousingAssignment"]):
             Q(status__in=LIVE) | Q(status=HousingStatus.CHECKED_OUT, move_out_on__gt=F("term__census_on")),
             on_campus=True,
         )
+
+    def since(self) -> dict[int, datetime.date]:
+        """Since when a student, to whose rows this is narrowed, has had these rooms, by the ids of terms; a term of which
+        nobody says when is left out."""
+        rows = self.order_by().values_list("term_id").annotate(first=Min("move_in_on"))
+        return {term: first for term, first in rows if first is not None}
 
 
 class HousingAssignment(models.Model):

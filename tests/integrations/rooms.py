@@ -6,13 +6,17 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils import timezone
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from integrations.models import Stream
 from integrations.operations import save_connection
-from registration.models import HousingAssignment
+from registration.models import Enrollment, HousingAssignment, Section, Student, Term
+from registration.operations import assess_fees
 from tests.integrations.feed import UNGUARDED
+from tests.registration.bills import charged, owed
+from tests.university import make_schedules, make_section
 
 FIELDS = (
     "assignment_id",
@@ -96,6 +100,25 @@ class HousingFeed:
     def connect(self, **changes: Any) -> Stream:
         """Save the connection, and return its stream."""
         return save_connection(self.document(**changes))[0].streams.get()
+
+
+def bill_everybody(term: Term) -> None:
+    """Give the term its schedules and every student a seat, and charge them."""
+    make_schedules(term)
+    section: Section = make_section(term, capacity=1000)
+    Enrollment.objects.bulk_create(
+        Enrollment(student=student, section=section, status_since_at=timezone.now())
+        for student in Student.objects.order_by("pk")
+    )
+    assess_fees(term)
+
+
+def hall_fee(number: int = 1) -> int:
+    """What the student is charged for living on campus in fall, in cents; the whole bill is seen to be right."""
+    student, term = Student.objects.get(number=f"S{number:07d}"), Term.objects.get(code="2026FA")
+    bill = charged(student, term)
+    assert bill == owed(student, term)
+    return bill.get("HALL-FEE", 0)
 
 
 def stays(number: int = 1) -> list[tuple[str, str, str]]:
