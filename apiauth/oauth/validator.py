@@ -130,12 +130,12 @@ class ClientCredentialsValidator(OAuth2Validator):  # type: ignore[misc]
     ) -> None:
         """End a token of the caller's own. Another's is left, and nothing tells it from one that never was."""
         consumer = _consumer(request)
-        with transaction.atomic():
-            kept = _own(token, consumer)
-            if kept is not None:
-                number = kept.pk
-                kept.delete()
-                _record("token.revoked", consumer, token=number)
+        kept = _own(token, consumer)
+        if kept is not None:
+            with transaction.atomic():
+                # Of several requests at once, one has ended it.
+                if AccessToken.objects.filter(pk=kept.pk).delete()[0]:
+                    _record("token.revoked", consumer, token=kept.pk)
         if kept is None and AccessToken.objects.filter(token_checksum=token_digest(token)).exists():
             record_refusal("token.revocation_refused", Kind.ANOTHER_S_TOKEN, consumer)
 
