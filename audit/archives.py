@@ -54,6 +54,7 @@ def archive_events(path: Path, *, before: datetime.datetime) -> Archive:
     Only a whole beginning of the chain goes: up to the first event that is not that old. Raises ArchiveRefused when there
     is nothing so old, when the trail does not hold, or when the role at hand may not; then nothing has gone.
     """
+    _demand_rights()
     removed = remove_archived()  # what an archiving that broke off has left
     start = AuditCheckpoint.objects.newest()
     last = _last_before(before)
@@ -116,6 +117,23 @@ def as_archivist() -> Iterator[None]:
                 ) from None
             yield
             cursor.execute("RESET ROLE")
+
+
+def _demand_rights() -> None:
+    """Raise ArchiveRefused where the archivist's role may not do its work here: before hours of writing, and not after."""
+    with as_archivist(), connection.cursor() as cursor:
+        if connection.vendor != "postgresql":
+            return
+        cursor.execute(
+            "SELECT bool_and(has_table_privilege(relation, privilege)) "
+            "FROM (VALUES (%s, 'DELETE'), (%s, 'DELETE'), (%s, 'INSERT')) AS needed (relation, privilege)",
+            [_EVENT, _SEAL, AuditCheckpoint._meta.db_table],
+        )
+        if not cursor.fetchone()[0]:
+            raise ArchiveRefused(
+                f"{ARCHIVIST} has no right to take archived rows away: the owner runs what audit_roles prints. "
+                "See docs/operations.md, Roles."
+            )
 
 
 def verify_archive(path: Path, keys: Sequence[VerifyingKey] | None = None) -> TrailVerification:
@@ -236,7 +254,9 @@ def _file_digest(path: Path) -> bytes:
 
 
 def _opened(path: Path, mode: str) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path, mode) if ".gz" in path.suffixes else path.open(mode))
+    return cast(
+        "IO[bytes]", gzip.open(path, mode, compresslevel=6) if ".gz" in path.suffixes else path.open(mode)
+    )
 
 
 def _check_lines(found: TrailVerification, file: IO[bytes], keys: Sequence[VerifyingKey] | None) -> None:

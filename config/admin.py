@@ -58,7 +58,8 @@ class MatriculaAdminSite(AdminSite):
         # Imported here: the site exists before the apps whose rows are suggested.
         from audit.admin.looks import AuditedSuggestions  # noqa: PLC0415
 
-        return AuditedSuggestions.as_view(admin_site=self)(request)
+        answer: HttpResponse = AuditedSuggestions.as_view(admin_site=self)(request)  # type: ignore[assignment]
+        return answer
 
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ import psycopg
 from django.db import connection
 
 from audit.database_roles import role_statements
+from audit.immutability import ARCHIVIST
 from tests.refusals import refusals_in_migrations
 
 RUNTIME = "matricula_test_runtime"
@@ -24,6 +25,8 @@ def become_runtime() -> None:
         cursor.execute("SELECT pg_advisory_lock(1)")
         for statement in statements:
             cursor.execute(statement)
+        # A superuser takes any role; another owner those that it is a member of.
+        cursor.execute(f"GRANT {RUNTIME}, {ARCHIVIST} TO CURRENT_USER")
         cursor.execute("SELECT pg_advisory_unlock(1)")
     connection.close()
     # libpq sets the role at the start of every session: threads of a test have connections of their own.

@@ -48,7 +48,7 @@ class LooksAreAudited(TrailedAdmin):
         shown = answer.context_data if isinstance(answer, TemplateResponse) else None
         changes: ChangeList | None = (shown or {}).get("cl")
         if changes is not None and self.lists_records:
-            filters = {name for spec in changes.filter_specs for name in spec.expected_parameters()}
+            filters = {str(name) for spec in changes.filter_specs for name in spec.expected_parameters()}
             self.record_look(
                 request, rows=list(changes.result_list), found=changes.result_count, unmasked=filters
             )
@@ -82,8 +82,9 @@ class LooksAreAudited(TrailedAdmin):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         answer = super().history_view(request, object_id, extra_context)
-        if isinstance(answer, TemplateResponse):
-            self.record_look(request, row=answer.context_data["object"])
+        context = (answer.context_data or {}) if isinstance(answer, TemplateResponse) else {}
+        if (row := context.get("object")) is not None:
+            self.record_look(request, row=row)
         return answer
 
     def record_look(

@@ -202,8 +202,8 @@ class RejectedRecordAdmin(LooksAreAudited, ReadOnlyAdmin):
         may_decide = request.user.has_perm("integrations.decide_syncrun")
         groups = groups_of(stream)
         total = sum(group.count for group in groups)
-        shown = [example for group in groups for example in group.examples]
-        self.record_look(request, row=stream, rows=shown, found=total)
+        examples = [example for group in groups for example in group.examples]
+        self.record_look(request, row=stream, rows=examples, found=total)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

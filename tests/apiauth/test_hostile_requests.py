@@ -41,7 +41,7 @@ def assert_refused_in_json(answer: Any, *statuses: int) -> None:
         b"\xff\xfe" + GRANT.encode("utf-16-le"),
         b"\x00" * 200,
         b"%",
-        b"%zz=%zz&token=%zz",
+        b"%zz=%zz",
         b"&" * 16_000,
         b"a=1&" * 4_000,
         b"=".join([b"grant_type"] * 1_000),

@@ -164,9 +164,9 @@ def test_a_trail_of_several_conditions_is_one_list_and_each_condition_is_asked_b
     about = {"subject_type": "registration.student", "subject_id": str(student.pk)}
     expected = []
     for place in range(12):  # about the student, naming the student, and both
-        values = about if place % 3 != 1 else {}
+        values: dict[str, Any] = about if place % 3 != 1 else {}
         detail = {"student": student.number if place % 3 else "S9999999"}
-        expected += [write(1, **{"subject_id": "x", **values}, detail=detail)[0] for _ in range(2)]
+        expected += [write(1, **{"subject_id": "x", **values, "detail": detail})[0] for _ in range(2)]
         write(1, subject_id="another", detail={"student": "S8888888"})
     with CaptureQueriesContext(connection) as asked:
         assert page_by_page(Search(text=text, of=f"registration.student:{student.pk}")) == expected[::-1]
