@@ -62,7 +62,8 @@ def notice_certificates() -> None:
 @shared_task
 def prune() -> None:
     """Let go of what has been kept long enough."""
-    retention.prune()
+    with acting(WORKER):
+        retention.prune()
 
 
 @shared_task

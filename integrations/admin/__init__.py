@@ -5,6 +5,7 @@ from integrations.admin.connection import ConnectionAdmin
 from integrations.admin.consumer import ConsumerAdmin
 from integrations.admin.rejection import RejectedRecordAdmin
 from integrations.admin.run import SyncRunAdmin
+from integrations.admin.term_code import TermCodeAdmin
 from integrations.admin.wire import LoggedRequestAdmin
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "LoggedRequestAdmin",
     "RejectedRecordAdmin",
     "SyncRunAdmin",
+    "TermCodeAdmin",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin, messages
@@ -13,13 +15,15 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 import audit
-from audit.trails import trail_address
+from audit.admin import LooksAreAudited
 from registration import operations
 from registration.admin.billing import download
 from registration.admin.housing import may_see_contact
 from registration.admin.kept import KeptAdmin
 from registration.credit_balances import credit_balances
-from registration.models import BillingAccount, Student, Term
+from registration.models import BillingAccount, LedgerEntry, Student, Term
+from registration.models.billing import EntryState
+from registration.models.housing import LivingArrangement
 from registration.money import decimal_text
 from registration.panels import drawn_panels
 from registration.statement import statement_of
@@ -28,7 +32,8 @@ ENTRIES_SHOWN = 200
 
 
 @admin.register(Student)
-class StudentAdmin(KeptAdmin):
+class StudentAdmin(LooksAreAudited, KeptAdmin):
+    student_number = "number"
     list_display = ["number", "name", "email", "program", "status", "disclosure_hold"]
     list_filter = ["status", "program", "residency", "disclosure_hold"]
     list_select_related = ["program"]
@@ -59,8 +64,6 @@ class StudentAdmin(KeptAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         student = self.get_object(request, object_id)
-        if student and request.method == "GET" and self.has_view_permission(request, student):
-            audit.record("student.viewed", student, detail={"student": student.number})
         context = profile_context(request, student) if student else {}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
@@ -113,6 +116,16 @@ def _account_and_term(request: HttpRequest, pk: int, code: str) -> tuple[Billing
     return account, get_object_or_404(Term, code=code)
 
 
+def _entries_with_rooms(account: BillingAccount) -> Iterator[tuple[LedgerEntry, datetime.date | None]]:
+    """The newest entries, those that are charged for living on campus with the day since when the student does."""
+    since = account.student.housing_assignments.on_campus().since()
+    for entry in account.entries.select_related("term", "fee_item__schedule__term")[:ENTRIES_SHOWN]:
+        item = entry.fee_item
+        is_for_living = item is not None and item.schedule.living_arrangement == LivingArrangement.ON_CAMPUS
+        is_standing = entry.state != EntryState.VOID
+        yield entry, since.get(entry.term_id) if is_for_living and is_standing else None
+
+
 def profile_context(request: HttpRequest, student: Student) -> dict[str, Any]:
     """What the student profile shows beside the form."""
     account = BillingAccount.objects.filter(student=student).first()
@@ -123,12 +136,9 @@ def profile_context(request: HttpRequest, student: Student) -> dict[str, Any]:
         "title": student.name,
         "subtitle": None,
         "totals": account.totals().as_displayed() if account else None,
-        "entries": account.entries.select_related("term", "fee_item__schedule__term")[:ENTRIES_SHOWN]
-        if account
-        else [],
+        "entries": list(_entries_with_rooms(account)) if account else [],
         "credit": credit,
         "credit_amount": decimal_text(credit.amount_minor, credit.currency) if credit else "",
-        "trail_address": trail_address(student),
         "statement_terms": Term.objects.filter(entries__account_id=student.pk).distinct(),
         "waiting_changes": student.fee_changes.waiting().select_related("term"),
         "housing": student.housing_assignments.select_related("term"),

@@ -30,10 +30,13 @@ from integrations.models import (
     Stream,
     SyncLink,
     SyncRun,
+    TermCode,
 )
 from integrations.models.plan import ChangeAction
 from integrations.models.run import LIVE_STATUSES, RunStatus
+from registration.models import Term
 from tests.refusals import Case, Values, insert, named_constraints, refused_by, resolved, rolled_back
+from tests.university import make_terms
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.datetime(2026, 9, 1, 12, tzinfo=datetime.UTC)
@@ -47,6 +50,8 @@ def boundary(db: None) -> None:
         slug="aid", name="Aid", connector="rest", base_url="https://a.example"
     )
     stream = Stream.objects.create(connection=connection, dataset="aid_awards")
+    fall, _ = make_terms()
+    TermCode.objects.create(connection=connection, code="202610", term=fall, changed_by="ada")
     over = SyncRun.objects.create(
         stream=stream, status="applied", trigger="command", started_by="ops", finished_at=NOW
     )
@@ -92,6 +97,12 @@ RIGHT: dict[type[models.Model], Values] = {
         "fetched_at": NOW,
         "renew_at": NOW + datetime.timedelta(minutes=59),
         "expires_at": NOW + datetime.timedelta(hours=1),
+    },
+    TermCode: lambda: {
+        "connection": stream().connection,
+        "code": "F",
+        "term": Term.objects.get(code="2026FA"),
+        "changed_by": "ada",
     },
     Stream: lambda: {"connection": Connection.objects.get(slug="aid"), "dataset": "housing"},
     SyncRun: lambda: {
@@ -172,6 +183,12 @@ CASES = [
             {"fetched_at": None},
         )
     ),
+    Case("term_code_once_for_its_days", TermCode, {"code": "202610", "from_on": None}),
+    Case(
+        "term_code_days_in_order", TermCode, {"from_on": NOW.date(), "through_on": datetime.date(1999, 1, 1)}
+    ),
+    Case("term_code_says_which_records", TermCode, {"code": ""}),
+    Case("term_code_says_who", TermCode, {"changed_by": ""}),
     Case("stream_once_a_connection", Stream, {"dataset": "aid_awards"}),
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "queued", "finished_at": None}),
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "running", "finished_at": None}),
@@ -248,6 +265,8 @@ RIGHT_TOO: list[tuple[type[models.Model], dict[str, Any]]] = [
     (Connection, {"every_minutes": None}),
     (ConnectionToken, {"fetched_at": None, "renew_at": None, "expires_at": None}),
     (SyncLink, {"live": False, "object_id": None}),
+    (TermCode, {"code": "202610", "from_on": NOW.date()}),
+    (TermCode, {"code": "", "through_on": NOW.date()}),
     (SyncLink, {"live": True, "object_id": None}),
     (Alert, {"incident": "sync:aid", "resolved_at": NOW}),
     (Breaker, {"state": "open", "hold": "closed", "opened_at": NOW}),

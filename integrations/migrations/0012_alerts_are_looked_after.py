@@ -29,7 +29,7 @@ def take(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("integrations", "0009_certificate_expiry"),
+        ("integrations", "0011_term_code_permissions"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
