@@ -21,6 +21,7 @@ GROUPS: Final = (
             "integrations.syncrun",
             "integrations.rejectedrecord",
             "integrations.termcode",
+            "integrations.alert",
         ),
     ),
     ("Students", ("registration.student", "registration.enrollment", "registration.housingassignment")),

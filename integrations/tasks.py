@@ -8,7 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from audit.context import Actor, acting
-from integrations import alerts, expiry, operations, reminders, retention
+from integrations import expiry, notices, operations, reminders, retention
 from integrations.models import SyncRun
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 from integrations.sync.silence import notice_silent_feeds
@@ -27,7 +27,7 @@ def run_sync(run_id: int) -> None:
         return  # rung for before a backup was restored
     with acting(Actor(kind="worker", name=run.started_by)):
         execute_run(run_id)
-        alerts.send_alerts()
+        notices.send_alerts()
 
 
 @shared_task
@@ -50,7 +50,7 @@ def sweep_runs() -> None:
 @shared_task
 def send_alerts() -> int:
     """Send the e-mails that are owed."""
-    return alerts.send_alerts()
+    return notices.send_alerts()
 
 
 @shared_task

@@ -12,8 +12,11 @@ import pytest
 from django.apps import apps
 from django.db import IntegrityError, models, transaction
 
+from apiauth.models import User
 from integrations.models import (
     Alert,
+    AlertNotice,
+    AlertSubscription,
     Allowance,
     Breaker,
     Change,
@@ -57,8 +60,11 @@ def boundary(db: None) -> None:
         stream=stream, key="A1#1", raw_fingerprint=PRINT, canonical_fingerprint=PRINT, live=True, object_id=1
     )
     RunPage.objects.create(run=over, number=1, digest=PRINT, records=0)
-    Alert.objects.create(
+    alert = Alert.objects.create(
         stream=stream, run=over, incident="sync:aid", title="Aid: failed", text="Why", last_seen_at=NOW
+    )
+    AlertNotice.objects.create(
+        alert=alert, person=User.objects.create(username="reader"), moment="opened", due_at=NOW
     )
 
     Breaker.objects.create(
@@ -71,6 +77,10 @@ def boundary(db: None) -> None:
 
 def stream() -> Stream:
     return Stream.objects.get()
+
+
+def reader() -> User:
+    return User.objects.get()
 
 
 def over() -> SyncRun:
@@ -154,6 +164,8 @@ RIGHT: dict[type[models.Model], Values] = {
         "text": "Why",
         "last_seen_at": NOW,
     },
+    AlertNotice: lambda: {"alert": Alert.objects.get(), "person": reader(), "moment": "over", "due_at": NOW},
+    AlertSubscription: lambda: {"person": reader()},
 }
 
 CASES = [
@@ -223,6 +235,10 @@ CASES = [
     Case("alert_one_open_an_incident", Alert, {"incident": "sync:aid"}),
     Case("alert_says_what", Alert, {"title": ""}),
     Case("alert_says_what", Alert, {"text": ""}),
+    *(Case("alert_severity_known", Alert, {"severity": wrong}) for wrong in (0, 4)),
+    Case("alert_notice_once_a_moment", AlertNotice, {"moment": "opened", "person": reader}),
+    Case("alert_notice_moment_known", AlertNotice, {"moment": "later"}),
+    Case("alert_subscription_letters_known", AlertSubscription, {"letters": "some"}),
     Case("alert_is_about_one_thing", Alert, {"connection": lambda: stream().connection}),
     Case("breaker_state_known", Breaker, {"state": "ajar", "opened_at": NOW}),
     Case("breaker_hold_known", Breaker, {"hold": "tight"}),

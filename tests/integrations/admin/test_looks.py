@@ -19,6 +19,7 @@ from audit.admin.looks import MASK, masked_query
 from audit.models import AuditEvent
 from audit.trails import trail_address
 from integrations.admin.progress import STOP_ASKING
+from integrations.alerts import open_incident
 from integrations.models import Connection, RejectedRecord, Stream, SyncRun, TermCode
 from registration import operations
 from registration.models import (
@@ -65,6 +66,7 @@ MODELS_WITHOUT_RECORDS = {
     "registration_collegemember",
     "integrations_connection",
     "integrations_termcode",
+    "integrations_alert",
 }
 
 
@@ -102,6 +104,7 @@ def university(students: list[Student], feed: Feed, sync: Sync) -> None:
         changed_by="boss",
         changed_at=timezone.now(),
     )
+    open_incident("test", title="A test", text="Something is the matter.")
     create_consumer("Partner", scopes=["catalogue:read"])
     CollegeMember.objects.create(user=User.objects.create_user("principal"), college=College.objects.get())
 
