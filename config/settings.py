@@ -153,6 +153,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 CURRENCY = env.str("CURRENCY", default="USD")
 # How long a run may be silent before another process may take its place.
 RUN_LEASE_SECONDS = env.int("RUN_LEASE_SECONDS", default=30)
+# Where a test stops processes on the road of a run (integrations/sync/failpoints.py); nowhere in any installation.
+FAILPOINTS_DIR = env.str("FAILPOINTS_DIR", default="") or None
 # What connections may reach though it is not on the public internet: host:port, separated by commas.
 ALLOW_PRIVATE_HOSTS = [*env.list("ALLOW_PRIVATE_HOSTS", default=[]), *simulated_hosts(INSTANCE_DIR)]
 # The proxy through which connections go out, such as http://proxy.example.edu:3128. Nothing else chooses one.

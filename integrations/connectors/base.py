@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 import xxhash
@@ -63,6 +63,17 @@ class Answer:
     announced: int | None = None
 
 
+@dataclass(frozen=True)
+class Bookmark:
+    """Where a feed is read on: after so many pages and records, with this token ("" when nothing follows), and what was
+    met on the way. The trail goes on to be written by whoever reads on."""
+
+    pages: int = 0
+    read: int = 0
+    token: str = ""
+    trail: Trail = field(default_factory=Trail)
+
+
 class Connector(ABC):
     """A kind of external system, bound to one configured connection."""
 
@@ -92,8 +103,9 @@ class Connector(ABC):
             retries=self.retries,
         )
 
-    def pull(self, stream: Stream, *, since: str = "") -> Iterator[Page]:
-        """Yield every page of the stream's dataset, in order; of what has changed `since` a watermark, where there is one.
+    def pull(self, stream: Stream, *, since: str = "", bookmark: Bookmark | None = None) -> Iterator[Page]:
+        """Yield every page of the stream's dataset, in order, or those after a `bookmark`; of what has changed `since` a
+        watermark, where there is one.
 
         Raises Unsupported for a dataset that the system does not have, and a TransportError when a page cannot be
         had, is not understood, or the pages go round in circles. Pages yielded before that are not the whole.
@@ -101,19 +113,23 @@ class Connector(ABC):
         if stream.dataset not in self.datasets:
             raise Unsupported(self.label, "pull", stream.dataset)
         with self.open_transport(Purpose.PULL) as transport:
-            yield from self._pages(transport, stream, since)
+            yield from self._pages(transport, stream, since, bookmark or Bookmark())
 
-    def _pages(self, transport: HttpTransport, stream: Stream, since: str) -> Iterator[Page]:
-        token, read, trail = "", 0, Trail()
-        for number in range(1, MAX_PAGES + 1):
+    def _pages(
+        self, transport: HttpTransport, stream: Stream, since: str, bookmark: Bookmark
+    ) -> Iterator[Page]:
+        token, read, trail = bookmark.token, bookmark.read, bookmark.trail
+        for number in range(bookmark.pages + 1, MAX_PAGES + 1):
             response = transport.exchange(self.request_page(stream, token, since))
             received = Received(_decoded(response.body), response.headers)
             answer = self.read_page(stream, token, received, read)
             trail.follow(number, answer.records, answer.next)
             read += len(answer.records)
+            if not answer.next:
+                # Before the page is kept: whoever takes the run over takes a last page for the end of a whole feed.
+                _check_announced(answer.announced, read)
             yield Page(number, xxhash.xxh3_128_digest(response.body), answer.records, answer.next)
             if not answer.next:
-                _check_announced(answer.announced, read)
                 return
             token = answer.next
         raise NotUnderstood(f"the feed has more than {MAX_PAGES:,} pages")

@@ -17,6 +17,7 @@ from integrations.sync.bulk import in_chunks
 from integrations.sync.certificate import Certificate
 from integrations.sync.lease import Lease
 from integrations.sync.mapping import CompiledMapping, Unmapped
+from integrations.sync.plan import keep_plan
 
 
 def confirm_absence(run: SyncRun, stream: Stream, lease: Lease, certificate: Certificate) -> None:
@@ -35,10 +36,12 @@ def confirm_absence(run: SyncRun, stream: Stream, lease: Lease, certificate: Cer
         keys = _keys_of(page, dataset, mapping)
         found |= doubtful if "" in keys else doubtful & keys
     with transaction.atomic():
+        lease.lock()
         for chunk in in_chunks(found):
             Change.objects.filter(run=run, is_absent=True, key__in=chunk).delete()
         certificate.counts.absent = missing.count()
         certificate.sums.absent = int(missing.aggregate(total=Sum("amount_before"))["total"] or 0)
+        keep_plan(run, certificate)
 
 
 def _keys_of(page: Page, dataset: Dataset, mapping: CompiledMapping) -> set[str]:
