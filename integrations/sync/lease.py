@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 import audit
@@ -45,25 +46,24 @@ class Lease:
         return self.fence - 1
 
     @property
-    def is_ours(self) -> bool:
-        """Whether it still is ours, as far as a look without a lock can tell."""
-        return RunLease.objects.filter(
-            run_id=self.run_id, fence=self.fence, run__status=RunStatus.RUNNING
-        ).exists()
+    def _row(self) -> QuerySet[RunLease]:
+        """The lease's row, while it is ours."""
+        return RunLease.objects.filter(run_id=self.run_id, fence=self.fence, run__status=RunStatus.RUNNING)
+
+    def check(self) -> None:
+        """Raise LeaseLost when it is no longer ours, as far as a look without a lock can tell."""
+        if not self._row.exists():
+            raise LeaseLost(self.run_id)
 
     def renew(self) -> None:
         """Push the end of the lease out. Raises LeaseLost when it is no longer ours."""
         now = timezone.now()
-        held = RunLease.objects.filter(run_id=self.run_id, fence=self.fence, run__status=RunStatus.RUNNING)
-        if not held.update(heartbeat_at=now, expires_at=RunLease.end(now)):
+        if not self._row.update(heartbeat_at=now, expires_at=RunLease.end(now)):
             raise LeaseLost(self.run_id)
 
     def lock(self) -> None:
         """Hold the lease still until the transaction at hand ends. Raises LeaseLost when it is no longer ours."""
-        held = RunLease.objects.select_for_update(of=("self",)).filter(
-            run_id=self.run_id, fence=self.fence, run__status=RunStatus.RUNNING
-        )
-        if not held.exists():
+        if not self._row.select_for_update(of=("self",)).exists():
             raise LeaseLost(self.run_id)
 
 

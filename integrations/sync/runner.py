@@ -44,7 +44,6 @@ def execute_run(run_id: int) -> SyncRun:
     run = SyncRun.objects.select_related("stream__connection").get(pk=run_id)
     if lease is None:
         return run
-    pass_by(Failpoint.TAKEN)
     log.info("sync.started", run=run.pk, stream=str(run.stream), dry_run=run.is_dry_run, fence=lease.fence)
     try:
         with beating(lease), requests_of(run.pk):
@@ -63,6 +62,7 @@ def execute_run(run_id: int) -> SyncRun:
 
 def _travel(run: SyncRun, stream: Stream, lease: Lease) -> None:
     """run -> extract -> map -> validate -> stage -> plan -> guard -> apply -> certify"""
+    pass_by(Failpoint.TAKEN)
     if lease.takeovers > MAX_TAKEOVERS:
         raise TakenOverTooOften
     if not stream.is_in_use:

@@ -33,6 +33,7 @@ from integrations.transports.errors import (
     TransportError,
     Unreachable,
 )
+from integrations.transports.interruption import cut_short, pause
 from integrations.transports.messages import (
     Attempt,
     Line,
@@ -63,7 +64,7 @@ class HttpTransport:
     """A session with one system. Use as a context manager: it closes its connections."""
 
     # How it waits between two attempts. Tests put their own in place.
-    wait: Callable[[float], None] = staticmethod(time.sleep)
+    wait: Callable[[float], None] = staticmethod(pause)
 
     def __init__(
         self,
@@ -126,6 +127,7 @@ class HttpTransport:
             error = self._error_in(response)
         except TransportError as caught:
             error = caught
+        error = cut_short() or error
         self.line.note(
             Attempt(request, self.purpose, number, sent_at, time.monotonic() - start, response, error)
         )
