@@ -8,7 +8,6 @@ import os
 
 from celery import Celery
 from celery.schedules import crontab
-from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -18,11 +17,7 @@ app.autodiscover_tasks()
 
 app.conf.beat_schedule = {
     "start-due-syncs": {"task": "integrations.tasks.start_due_syncs", "schedule": 10.0},
-    # A run whose process has died waits for a new one no longer than half its lease again.
-    "sweep-runs": {
-        "task": "integrations.tasks.sweep_runs",
-        "schedule": min(15.0, settings.RUN_LEASE_SECONDS / 2),
-    },
+    "sweep-runs": {"task": "integrations.tasks.sweep_runs", "schedule": 15.0},
     "seal-audit": {"task": "audit.tasks.seal", "schedule": 5.0},
     "export-audit-head": {"task": "audit.tasks.export_hourly_head", "schedule": 3600.0},
     "close-floods": {"task": "audit.tasks.close_floods", "schedule": 30.0},
