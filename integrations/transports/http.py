@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 import requests
 import urllib3
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from integrations.models.connection import origin_of
@@ -118,6 +119,7 @@ class HttpTransport:
             number += 1
 
     def _attempt(self, request: Request, number: int) -> Response:
+        _refuse_in_transaction()
         self.line.admit(request, self.purpose)
         sent_at, start = timezone.now(), time.monotonic()
         response: Response | None = None
@@ -212,6 +214,18 @@ class HttpTransport:
                 break
             self._deadline.bounded(None)
         return b"".join(parts)
+
+
+def _refuse_in_transaction() -> None:
+    """Raise InTransaction inside one: the other system would decide how long our locks are held. The transaction that a test
+    runs in does not count, as for Django's `atomic(durable=True)`."""
+    blocks = connection.atomic_blocks
+    if blocks and not blocks[-1]._from_testcase:  # noqa: SLF001 - what `durable` looks at
+        raise InTransaction
+
+
+class InTransaction(RuntimeError):
+    """A fault of Matricula: somebody asks another system while a transaction is open."""
 
 
 class _Session(requests.Session):

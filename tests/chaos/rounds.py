@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -61,7 +62,7 @@ class Round:
 
 def play(installation: Installation, rounds: int, seed: int) -> Iterator[Round]:
     """Play rounds, and yield what came of each. The same seed strikes the same."""
-    _fill(installation)
+    fill(installation)
     start_processes(installation)
     dice = random.Random(seed)  # noqa: S311 - the same for a seed
     deck: list[tuple[str, Moment]] = []
@@ -79,7 +80,8 @@ def play(installation: Installation, rounds: int, seed: int) -> Iterator[Round]:
         yield played
 
 
-def _fill(installation: Installation) -> None:
+def fill(installation: Installation) -> None:
+    """A small university, somebody who may do everything, and the connections to the source."""
     make_terms()
     make_students(STUDENTS)
     User.objects.create_superuser("chaos", "chaos@example.edu", None)
@@ -115,22 +117,27 @@ class _Play:
         self.installation.stack.heal()
         self.installation.wait_for_database()
         connections.close_all()
-        wait_until(lambda: _has_ended(stream, first), f"the runs of {self.played.office} end", END_SECONDS)
+        wait_until(lambda: self._is_well(stream, first), f"the runs of {self.played.office} end", END_SECONDS)
         if asker is not None:
             asker.wait(END_SECONDS)
-        self._converge(stream)
+        converge(stream)
         runs = SyncRun.objects.filter(pk__gte=first).order_by("pk")
         self.played.runs = [f"{run.pk} {run.status}" for run in runs]
         leases = RunLease.objects.filter(run__in=runs)
         self.played.takeovers = sum(lease.fence - 1 for lease in leases)
         self.played.broken += broken(self.installation.source, first)
 
+    def _is_well(self, stream: Stream, first: int) -> bool:
+        """Start again what has died meanwhile, as a supervisor does, and see whether the runs of the round have ended."""
+        self.installation.stack.heal()
+        return _has_ended(stream, first)
+
     # --- asking -------------------------------------------------------------------------------------------
 
     def _ask(self, stream: Stream) -> subprocess.Popen[bytes] | None:
         """Ask for a sync as people, the clock and operators do."""
         if self.played.asked_by == "button":
-            _press(self.installation.port, stream)
+            press(self.installation.port, stream)
         elif self.played.asked_by == "schedule":
             Stream.objects.filter(pk=stream.pk).update(next_run_at=timezone.now())
         else:
@@ -185,19 +192,18 @@ class _Play:
         for left in self.installation.armed.iterdir():
             left.unlink(missing_ok=True)
 
-    # --- healing ------------------------------------------------------------------------------------------
 
-    def _converge(self, stream: Stream) -> None:
-        """Sync until a run is applied: what failed or was cancelled in the round is made good by the next sync."""
-        for _ in range(CONVERGE_SYNCS):
-            last = SyncRun.objects.filter(stream=stream).latest("pk")
-            if last.status == "applied":
-                return
-            with acting(OPERATOR):
-                try:
-                    execute_run(request_run(stream, RunTrigger.COMMAND).pk)
-                except AlreadyRunning as error:
-                    wait_until(lambda live=error.run: _is_over(live), "the run in the way ends", END_SECONDS)  # type: ignore[misc]
+def converge(stream: Stream) -> None:
+    """Sync until a run is applied: what failed or was cancelled is made good by the next sync."""
+    for _ in range(CONVERGE_SYNCS):
+        last = SyncRun.objects.filter(stream=stream).latest("pk")
+        if last.status == "applied":
+            return
+        with acting(OPERATOR):
+            try:
+                execute_run(request_run(stream, RunTrigger.COMMAND).pk)
+            except AlreadyRunning as error:
+                wait_until(partial(_is_over, error.run), "the run in the way ends", END_SECONDS)
 
 
 def _has_ended(stream: Stream, first: int) -> bool:
@@ -218,7 +224,7 @@ def _is_stopped(process: int) -> bool:
         return True
 
 
-def _press(port: int, stream: Stream) -> None:
+def press(port: int, stream: Stream) -> None:
     """Press the button on the page, as a person who has signed in."""
     user = User.objects.get(username="chaos")
     session = SessionStore()

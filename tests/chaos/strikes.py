@@ -64,6 +64,7 @@ def _kill_child(on: Installation, victim: Victim, moment: Moment) -> None:
 def _kill_parent(on: Installation, victim: Victim, moment: Moment) -> None:
     """The worker's parent alone: its children follow by the kernel's hand. A command has no parent of ours."""
     on.stack.running["worker"].kill()
+    on.stack.running["worker"].wait()
     victim.die()
 
 
