@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import requests
@@ -219,7 +219,7 @@ class HttpTransport:
 def _refuse_in_transaction() -> None:
     """Raise InTransaction inside one: the other system would decide how long our locks are held. The transaction that a test
     runs in does not count, as for Django's `atomic(durable=True)`."""
-    blocks = connection.atomic_blocks
+    blocks: list[Any] = connection.atomic_blocks
     if blocks and not blocks[-1]._from_testcase:  # noqa: SLF001 - what `durable` looks at
         raise InTransaction
 

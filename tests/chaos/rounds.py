@@ -33,7 +33,7 @@ from tests.chaos.strikes import STRIKES, Moment, Victim, all_strikes
 from tests.university import make_students, make_terms
 
 # How long a run may take to begin, and to end once everything is up again: several leases.
-BEGIN_SECONDS: Final = 30
+BEGIN_SECONDS: Final = 60
 END_SECONDS: Final = 60
 CONVERGE_SYNCS: Final = 3
 OPERATOR: Final = Actor(kind="command", name="chaos")
@@ -109,9 +109,7 @@ class _Play:
         self.office.move_on()
         self._arm(stream)
         asker = self._ask(stream)
-        wait_until(
-            lambda: self._is_struck(stream) or _has_ended(stream, first), "the run begins", BEGIN_SECONDS
-        )
+        wait_until(lambda: self._has_begun(stream, first), "the run begins", BEGIN_SECONDS)
         self.office.listen(None)
         self._disarm()
         self.installation.stack.heal()
@@ -126,6 +124,11 @@ class _Play:
         leases = RunLease.objects.filter(run__in=runs)
         self.played.takeovers = sum(lease.fence - 1 for lease in leases)
         self.played.broken += broken(self.installation.source, first)
+
+    def _has_begun(self, stream: Stream, first: int) -> bool:
+        """Whether the run has come to the moment of the strike, or has ended without."""
+        self.installation.stack.heal()
+        return self._is_struck(stream) or _has_ended(stream, first)
 
     def _is_well(self, stream: Stream, first: int) -> bool:
         """Start again what has died meanwhile, as a supervisor does, and see whether the runs of the round have ended."""
@@ -208,7 +211,7 @@ def converge(stream: Stream) -> None:
 
 def _has_ended(stream: Stream, first: int) -> bool:
     runs = SyncRun.objects.filter(stream=stream, pk__gte=first)
-    return runs.exists() and not runs.live().exists()  # type: ignore[attr-defined]
+    return runs.exists() and not runs.live().exists()
 
 
 def _is_over(run: SyncRun) -> bool:

@@ -12,8 +12,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -46,8 +47,10 @@ class Stack:
 
     folder: Path
     environment: dict[str, str]
-    commands: dict[str, Sequence[str]]
+    commands: Mapping[str, Sequence[str]]
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    # Strikes come from the source's threads, too.
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def start(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -64,17 +67,20 @@ class Stack:
 
     def kill(self, *names: str) -> None:
         """Kill processes, parents and children, as a power cut would."""
-        for name in names:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.running[name].pid, signal.SIGKILL)
-        for name in names:
-            self.running[name].wait()
+        with self._lock:
+            for name in names:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.running[name].pid, signal.SIGKILL)
+            for name in names:
+                self.running[name].wait()
 
     def heal(self) -> None:
-        """Start again whatever has died."""
-        for name, process in self.running.items():
-            if process.poll() is not None:
-                self.start(name)
+        """Start again whatever has died, as a supervisor does: by our hand, or by its own, as Celery's worker when the
+        broker goes away while it has a task."""
+        with self._lock:
+            for name, process in list(self.running.items()):
+                if process.poll() is not None:
+                    self.start(name)
 
     def stop(self) -> None:
         self.kill(*reversed(self.running))

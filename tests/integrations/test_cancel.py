@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection as database
-from pytest_django.fixtures import Settings
 from werkzeug import Request, Response
 
 from audit.context import Actor, acting
@@ -130,10 +130,8 @@ def check_nothing_is_left(run: SyncRun) -> None:
     assert not Breaker.objects.filter(failures__gt=0).exists()
 
 
-@pytest.mark.parametrize("wait", WAITS)
-def test_a_cancelled_run_stops_within_two_seconds_whatever_it_waits_for(slow: Slow, wait: str) -> None:
-    slow.feed.answer = WAITS[wait](slow)
-    run = request_run(Stream.objects.get(), RunTrigger.COMMAND)
+def work_on(run: SyncRun) -> threading.Thread:
+    """A thread that does the run, as a worker does."""
 
     def work() -> None:
         try:
@@ -143,6 +141,21 @@ def test_a_cancelled_run_stops_within_two_seconds_whatever_it_waits_for(slow: Sl
 
     worker = threading.Thread(target=work)
     worker.start()
+    return worker
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_cancelled_run_stops_within_two_seconds_whatever_it_waits_for(slow: Slow, wait: str) -> None:
+    slow.feed.answer = WAITS[wait](slow)
+    run = request_run(Stream.objects.get(), RunTrigger.COMMAND)
+    worker = work_on(run)
     assert cancelled_while(run, slow, worker.is_alive) < SECONDS_TO_STOP
     check_nothing_is_left(run)
     last = LoggedRequest.objects.filter(run=run).order_by("id").last()
@@ -183,24 +196,20 @@ def test_a_run_that_waits_for_its_turn_stops_too(slow: Slow) -> None:
         return Response(json.dumps(slow.feed.page(request)))
 
     slow.feed.answer = answer
-
-    def work() -> None:
-        try:
-            execute_run(run.pk)
-        finally:
-            database.close()
-
-    worker = threading.Thread(target=work)
-    worker.start()
+    worker = work_on(run)
     assert slow.reached.wait(DEADLINE_SECONDS)
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not RunPage.objects.filter(run=run).exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(RunPage.objects.filter(run=run).exists)
     assert cancelled_while(run, slow, worker.is_alive) < SECONDS_TO_STOP
     check_nothing_is_left(run)
 
 
-def test_a_connection_that_is_not_answered_is_given_up_too(slow: Slow, settings: Settings) -> None:
+def connecting_to(port: int) -> int:
+    """How many wait for this port to answer (proc(5), net/tcp: the third column is the other end; state 02 is SYN_SENT)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[2].endswith(f":{port:04X}") and row[3] == "02" for row in rows)
+
+
+def test_a_connection_that_is_not_answered_is_given_up_too(slow: Slow) -> None:
     """A listener whose queue is full: whoever connects waits."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
@@ -208,15 +217,12 @@ def test_a_connection_that_is_not_answered_is_given_up_too(slow: Slow, settings:
         for one in crowd:
             one.setblocking(False)
             one.connect_ex(("127.0.0.1", port))
+        crowded = connecting_to(port)
         with may_reach(f"127.0.0.1:{port}"):
             save_connection(slow.feed.document(base_url=f"http://127.0.0.1:{port}", timeouts={"connect": 20}))
             run = request_run(Stream.objects.get(), RunTrigger.COMMAND)
-            worker = threading.Thread(target=lambda: (execute_run(run.pk), database.close()))
-            worker.start()
-            deadline = time.monotonic() + DEADLINE_SECONDS
-            while not RunLease.objects.filter(run=run).exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            time.sleep(0.5)
+            worker = work_on(run)
+            wait_for(lambda: connecting_to(port) > crowded)
             with acting(PERSON):
                 cancel_run(run, reason="the wrong year")
             start = time.monotonic()

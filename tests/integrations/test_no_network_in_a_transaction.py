@@ -96,9 +96,12 @@ def test_trying_a_connection_and_sending_alerts_hold_no_transaction(
 ) -> None:
     sent_inside: list[bool] = []
     original = mail.EmailMessage.send
-    monkeypatch.setattr(
-        mail.EmailMessage, "send", lambda self: (sent_inside.append(in_transaction()), original(self))[1]
-    )
+
+    def send(self: mail.EmailMessage) -> int:
+        sent_inside.append(in_transaction())
+        return original(self)
+
+    monkeypatch.setattr(mail.EmailMessage, "send", send)
     User.objects.create_superuser("boss", "boss@example.edu", None)
     feed.status = 404
     assert sync().status == "failed"
