@@ -14,7 +14,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import close_old_connections, connection, connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
 from django.urls import reverse
 from django.utils import timezone
 
@@ -210,8 +210,13 @@ def converge(stream: Stream) -> None:
 
 
 def _has_ended(stream: Stream, first: int) -> bool:
-    runs = SyncRun.objects.filter(stream=stream, pk__gte=first)
-    return runs.exists() and not runs.live().exists()
+    """Whether there are runs since `first`, and none is live. A database that is being killed at this moment says nothing."""
+    try:
+        runs = SyncRun.objects.filter(stream=stream, pk__gte=first)
+        return runs.exists() and not runs.live().exists()
+    except (OperationalError, InterfaceError):
+        connection.close()
+        return False
 
 
 def _is_over(run: SyncRun) -> bool:
