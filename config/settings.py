@@ -144,8 +144,17 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-# Ringing the doorbell must never hold up or fail what rang it: one short try, and the database remembers.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10}
+# Ringing the doorbell must never hold up or fail what rang it: one short try, and the database remembers. Without the last
+# four, kombu tries again for six seconds where nobody answers (Connection._extract_failover_opts). What waits for the
+# broker, a worker or beat, has retries of its own.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 2,
+    "socket_timeout": 10,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
 CELERY_TASK_PUBLISH_RETRY = False
 
 # --- the product -----------------------------------------------------------------------------------------
@@ -154,6 +163,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 CURRENCY = env.str("CURRENCY", default="USD")
 # How long a run may be silent before another process may take its place.
 RUN_LEASE_SECONDS = env.int("RUN_LEASE_SECONDS", default=30)
+# Where a test stops processes on the road of a run (integrations/sync/failpoints.py); nowhere in any installation.
+FAILPOINTS_DIR = env.str("FAILPOINTS_DIR", default="") or None
 # What connections may reach though it is not on the public internet: host:port, separated by commas.
 ALLOW_PRIVATE_HOSTS = [*env.list("ALLOW_PRIVATE_HOSTS", default=[]), *simulated_hosts(INSTANCE_DIR)]
 # The proxy through which connections go out, such as http://proxy.example.edu:3128. Nothing else chooses one.

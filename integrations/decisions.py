@@ -112,8 +112,8 @@ def cancel_run(run: SyncRun, *, reason: str) -> None:
         status=RunStatus.CANCELLED, finished_at=timezone.now(), reason=f"Cancelled by {who}: {reason}"
     ):
         raise Undecided("The run has ended already: there is nothing to cancel.")
-    Change.objects.filter(run=run).delete()
-    RunPage.objects.filter(run=run).delete()
+    for model in (Change, RejectedRecord, RunPage):
+        model._default_manager.filter(run=run).delete()
     lease.delete()
     audit.record("sync_run.cancelled", run, reason=reason)
 

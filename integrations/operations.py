@@ -31,7 +31,7 @@ from integrations.documents import (
     parse_mapping,
 )
 from integrations.expiry import notice_certificate
-from integrations.models import Connection, ConnectionToken, RejectedRecord, Stream, SyncRun
+from integrations.models import Connection, ConnectionToken, RejectedRecord, RunLease, Stream, SyncRun
 from integrations.models.plan import MAX_RAW_BYTES
 from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
@@ -51,9 +51,17 @@ class AlreadyRunning(Exception):
     def __init__(self, run: SyncRun) -> None:
         super().__init__(
             f"Run {run.pk} of {run.stream} is {run.get_status_display().lower()} already, "
-            f"started by {run.started_by}. Wait for it, or cancel it."
+            f"started by {run.started_by}.{_held(run)} Wait for it, or cancel it."
         )
         self.run = run
+
+
+def _held(run: SyncRun) -> str:
+    """Who is at a run, and from when on another process may take it over."""
+    lease = RunLease.objects.filter(run=run).first()
+    if lease is None:
+        return ""
+    return f" {lease.holder} holds it, and was alive at {lease.heartbeat_at:%H:%M:%S} UTC."
 
 
 class NotSyncable(Exception):

@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit.context import Actor, acting
 from integrations import expiry, notices, operations, reminders, retention
 from integrations.models import SyncRun
-from integrations.sync.runner import abandon_lapsed_runs, execute_run
+from integrations.sync.runner import execute_run
 from integrations.sync.silence import notice_silent_feeds
 from integrations.sync.verification import watch_ledger
 
@@ -21,7 +21,7 @@ UNANSWERED = datetime.timedelta(seconds=20)
 
 @shared_task
 def run_sync(run_id: int) -> None:
-    """Take a queued run to its end."""
+    """Take a queued run, or one whose process has died, to its end."""
     run = SyncRun.objects.filter(pk=run_id).first()
     if run is None:
         return  # rung for before a backup was restored
@@ -39,11 +39,12 @@ def start_due_syncs() -> int:
 
 @shared_task
 def sweep_runs() -> None:
-    """Ring again for queued runs whose ring was lost, end those whose process has died, and notice feeds that have gone silent."""
-    for run in SyncRun.objects.waiting_since(timezone.now() - UNANSWERED):
-        operations.ring(run.pk)
+    """Ring for queued runs whose ring was lost and for runs whose process has died, and notice feeds that have gone silent."""
+    now = timezone.now()
+    for runs in (SyncRun.objects.waiting_since(now - UNANSWERED), SyncRun.objects.lapsed(now)):
+        for run in runs:
+            operations.ring(run.pk)
     with acting(WORKER):
-        abandon_lapsed_runs()
         notice_silent_feeds()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -65,6 +65,17 @@ class Answer:
     announced: int | None = None
 
 
+@dataclass(frozen=True)
+class Bookmark:
+    """Where a feed is read on: after so many pages and records, with this token ("" when nothing follows), and what was
+    met on the way. The trail goes on to be written by whoever reads on."""
+
+    pages: int = 0
+    read: int = 0
+    token: str = ""
+    trail: Trail = field(default_factory=Trail)
+
+
 MappingOf = Callable[[Any], Mapping[str, Any]]
 RequestFor = Callable[[str], Request]
 ReadAnswer = Callable[[str, Received, int], Answer]
@@ -105,8 +116,9 @@ class Connector(ABC):
             retries=self.retries,
         )
 
-    def pull(self, stream: Stream, *, since: str = "") -> Iterator[Page]:
-        """Yield every page of the stream's dataset, in order; of what has changed `since` a watermark, where there is one.
+    def pull(self, stream: Stream, *, since: str = "", bookmark: Bookmark | None = None) -> Iterator[Page]:
+        """Yield every page of the stream's dataset, in order, or those after a `bookmark`; of what has changed `since` a
+        watermark, where there is one.
 
         Raises Unsupported for a dataset that the system does not have, and a TransportError when a page cannot be
         had, is not understood, or the pages go round in circles. Pages yielded before that are not the whole.
@@ -114,17 +126,20 @@ class Connector(ABC):
         if stream.dataset not in self.datasets:
             raise Unsupported(self.label, "pull", stream.dataset)
         with self.open_transport(Purpose.PULL) as transport:
-            yield from self._pages(transport, stream, since)
+            yield from self._pages(transport, stream, since, bookmark or Bookmark())
 
-    def _pages(self, transport: HttpTransport, stream: Stream, since: str) -> Iterator[Page]:
+    def _pages(
+        self, transport: HttpTransport, stream: Stream, since: str, bookmark: Bookmark
+    ) -> Iterator[Page]:
         joins = self.joins(stream)
         joined = Joined(joins, partial(self._row_pages, transport))
         answers = self._answers(
             transport,
             lambda token: self.request_page(stream, token, since),
             lambda token, received, read: self.read_page(stream, token, received, read),
+            bookmark,
         )
-        for number, (digest, answer) in enumerate(answers, start=1):
+        for number, (digest, answer) in enumerate(answers, start=bookmark.pages + 1):
             records = joined.complete(answer.records)
             # What a record refers to is part of it: the same page with another row is another page.
             yield Page(number, digest_of(records) if joins else digest, records, answer.next)
@@ -136,22 +151,25 @@ class Connector(ABC):
             transport,
             lambda token: self.request_rows(join, where, token),
             lambda token, received, _: self.read_rows(join, token, received),
+            Bookmark(),
         )
         return (answer.records for _, answer in answers)
 
     def _answers(
-        self, transport: HttpTransport, request: RequestFor, read: ReadAnswer
+        self, transport: HttpTransport, request: RequestFor, read: ReadAnswer, bookmark: Bookmark
     ) -> Iterator[tuple[bytes, Answer]]:
-        """Every answer from the first to the last, with a digest of its body: the one loop over pages."""
-        token, count, trail = "", 0, Trail()
-        for number in range(1, MAX_PAGES + 1):
+        """Every answer from the bookmark to the last, with a digest of its body: the one loop over pages."""
+        token, count, trail = bookmark.token, bookmark.read, bookmark.trail
+        for number in range(bookmark.pages + 1, MAX_PAGES + 1):
             response = transport.exchange(request(token))
             answer = read(token, Received(_decoded(response.body), response.headers), count)
             trail.follow(number, answer.records, answer.next)
             count += len(answer.records)
+            if not answer.next:
+                # Before the page is kept: whoever takes the run over takes a last page for the end of a whole feed.
+                _check_announced(answer.announced, count)
             yield xxhash.xxh3_128_digest(response.body), answer
             if not answer.next:
-                _check_announced(answer.announced, count)
                 return
             token = answer.next
         raise NotUnderstood(f"the feed has more than {MAX_PAGES:,} pages")

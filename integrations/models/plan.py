@@ -135,6 +135,7 @@ class RunPage(models.Model):
     digest = models.BinaryField(max_length=FINGERPRINT_BYTES)
     records = models.PositiveIntegerField()
     next = models.TextField(blank=True, help_text="Where the page after it lies; empty after the last.")
+    read_at = models.DateTimeField(auto_now_add=True, null=True)
     fingerprints = models.BinaryField(
         default=b"", help_text="Raw fingerprints of its records, 16 bytes each."
     )

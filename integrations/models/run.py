@@ -62,9 +62,7 @@ class SyncRunQuerySet(models.QuerySet["SyncRun"]):
 
     def lapsed(self, now: datetime.datetime) -> SyncRunQuerySet:
         """Narrow to running runs whose lease ran out: whoever held them has died or stalled."""
-        return self.filter(status=RunStatus.RUNNING).filter(
-            Q(lease__isnull=True) | Q(lease__expires_at__lt=now)
-        )
+        return self.filter(status=RunStatus.RUNNING, lease__expires_at__lt=now)
 
 
 class SyncRun(models.Model):
@@ -218,6 +216,11 @@ class RunLease(models.Model):
     holder = models.CharField(max_length=120)
     heartbeat_at = models.DateTimeField()
     expires_at = models.DateTimeField()
+    # How far the work has come, for whoever takes it over: which state of the connection was read, and the plan's
+    # certificate (integrations/sync/certificate.py) once there is a plan.
+    connection_changed_at = models.DateTimeField(null=True)
+    planned_at = models.DateTimeField(null=True)
+    plan = models.JSONField(default=dict, db_default={})
 
     class Meta:
         indexes = [models.Index(fields=["expires_at"], name="run_lease_expiry")]

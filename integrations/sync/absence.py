@@ -18,6 +18,7 @@ from integrations.sync.certificate import Certificate
 from integrations.sync.contradictions import reject_contradictions
 from integrations.sync.lease import Lease
 from integrations.sync.mapping import CompiledMapping, Unmapped
+from integrations.sync.plan import keep_plan
 
 
 def confirm_absence(run: SyncRun, stream: Stream, lease: Lease, certificate: Certificate) -> None:
@@ -36,6 +37,7 @@ def confirm_absence(run: SyncRun, stream: Stream, lease: Lease, certificate: Cer
         keys = _keys_of(page, dataset, mapping)
         found |= doubtful if "" in keys else doubtful & keys
     with transaction.atomic():
+        lease.lock()
         for chunk in in_chunks(found):
             Change.objects.filter(run=run, is_absent=True, key__in=chunk).delete()
         if found:
@@ -44,6 +46,7 @@ def confirm_absence(run: SyncRun, stream: Stream, lease: Lease, certificate: Cer
                 certificate.reject(change)
         certificate.counts.absent = missing.count()
         certificate.sums.absent = int(missing.aggregate(total=Sum("amount_before"))["total"] or 0)
+        keep_plan(run, certificate)
 
 
 def _keys_of(page: Page, dataset: Dataset, mapping: CompiledMapping) -> set[str]:

@@ -15,6 +15,7 @@ from integrations.sync.bulk import execute, id_set
 from integrations.sync.certificate import Certificate
 from integrations.sync.conflicts import pin_kept
 from integrations.sync.extract import Extract
+from integrations.sync.failpoints import Failpoint, pass_by
 from integrations.sync.known import KnownRecords
 from integrations.sync.lease import Lease
 from integrations.sync.mapping import reading_version
@@ -50,6 +51,7 @@ def apply_plan(
     certificate.write_to(run)
     run.status, run.step, run.finished_at = RunStatus.APPLIED, RunStep.DONE, timezone.now()
     run.save()
+    pass_by(Failpoint.LANDING)
     audit.record(
         "sync_run.applied",
         run,

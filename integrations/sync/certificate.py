@@ -71,6 +71,15 @@ class Certificate:
     # Changes that a decision did not cover, and that another plan has to bring up again.
     beyond_approval: int = 0
 
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for whoever takes the run over (`from_json`)."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> Certificate:
+        """A certificate as `as_json` wrote it."""
+        return cls(Tally(**kept["counts"]), Tally(**kept["sums"]), kept["beyond_approval"])
+
     def check_read(self) -> None:
         """Raise CertificateBroken unless everything that was read is accounted for."""
         for name, tally in (("records", self.counts), ("money", self.sums)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -16,6 +15,7 @@ from integrations.models import Connection
 from integrations.transports import breaker, limits
 from integrations.transports.breaker import BreakerOpen
 from integrations.transports.egress import EgressRefused, Refusal
+from integrations.transports.interruption import pause
 from integrations.transports.messages import Attempt, Purpose, Request, Timeouts
 from integrations.transports.quota import USUAL_QUOTA, QuotaHeaders, pause_after
 from integrations.transports.request_log import RequestLog
@@ -29,7 +29,7 @@ class ConnectionLine:
     """Circuit breaker, limits and request log of a connection, around each attempt of one session."""
 
     # How it waits for its turn. Tests put their own in place.
-    wait: Callable[[float], None] = staticmethod(time.sleep)
+    wait: Callable[[float], None] = staticmethod(pause)
 
     def __init__(self, connection: Connection, quota: QuotaHeaders = USUAL_QUOTA) -> None:
         self.connection, self.quota = connection, quota
