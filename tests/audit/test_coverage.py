@@ -314,8 +314,8 @@ def test_no_name_address_or_secret_reaches_the_trail(signed_on: Client, student:
 
 # --- conventions ----------------------------------------------------------------------------------------------
 
-# Admin pages that change nothing by hand, or whose changes are operations with events of their own, would be named here.
-WITHOUT_EVENTS: frozenset[str] = frozenset({"TermCodeAdmin"})
+# Admin pages that change nothing by hand, or whose changes are operations with events of their own.
+WITHOUT_EVENTS = {"TermCodeAdmin"}
 # Operations that leave no event of their own, and why.
 NO_EVENT_OF_ITS_OWN = {
     "registration.operations.billing.open_account": "an empty account; what is posted to it is on the trail",
@@ -324,9 +324,9 @@ NO_EVENT_OF_ITS_OWN = {
     "registration.operations.charging.move": "the caller records the one event that stands for an assessment",
     "registration.operations.charging.charge_newcomers": "the caller records the one event that stands for an assessment",
     "registration.operations.fee_changes.lines_by_student": "changes nothing",
-    "registration.operations.housing.lock_terms": "changes nothing",
-    "registration.operations.housing_runs.fee_effects_of": "changes nothing: what it writes is taken back",
     "registration.operations.fee_changes.put_before_a_person": "the caller's event says how many wait",
+    "registration.operations.housing.lock_terms": "changes nothing",
+    "registration.operations.housing_runs.fee_effects_of": "changes nothing",
     "apiauth.operations.remove_expired_tokens": "each issuance is on the trail with its hour",
     "integrations.operations.ask_for_everything": "the run that then reads everything is on the trail",
     "integrations.operations.check_document": "changes nothing",

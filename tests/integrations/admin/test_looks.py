@@ -19,7 +19,7 @@ from audit.admin.looks import MASK, masked_query
 from audit.models import AuditEvent
 from audit.trails import trail_address
 from integrations.admin.progress import STOP_ASKING
-from integrations.models import RejectedRecord, Stream, SyncRun
+from integrations.models import Connection, RejectedRecord, Stream, SyncRun, TermCode
 from registration import operations
 from registration.models import (
     College,
@@ -64,6 +64,7 @@ MODELS_WITHOUT_RECORDS = {
     "registration_feeschedule",
     "registration_collegemember",
     "integrations_connection",
+    "integrations_termcode",
 }
 
 
@@ -93,6 +94,13 @@ def university(students: list[Student], feed: Feed, sync: Sync) -> None:
         currency="USD",
         why="A test",
         raised_at=timezone.now(),
+    )
+    TermCode.objects.create(
+        connection=Connection.objects.get(),
+        code="F26",
+        term=term,
+        changed_by="boss",
+        changed_at=timezone.now(),
     )
     create_consumer("Partner", scopes=["catalogue:read"])
     CollegeMember.objects.create(user=User.objects.create_user("principal"), college=College.objects.get())
