@@ -70,6 +70,10 @@ class TermCodeAdmin(TrailedAdmin):
             kwargs["queryset"] = Connection.objects.present()
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
+    def has_delete_permission(self, request: HttpRequest, obj: TermCode | None = None) -> bool:
+        """No role deletes records; to forget what a code means is to change that."""
+        return self.has_change_permission(request, obj)
+
     def save_model(
         self, request: HttpRequest, obj: TermCode, form: forms.ModelForm[TermCode], change: bool
     ) -> None:

@@ -3,7 +3,7 @@ from django.db import migrations
 from apiauth.roles import grant, withdraw
 
 PERMISSIONS = {
-    "Administrator": ["view_termcode", "add_termcode", "change_termcode", "delete_termcode"],
+    "Administrator": ["view_termcode", "add_termcode", "change_termcode"],
     "Auditor": ["view_termcode"],
 }
 
