@@ -8,7 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from audit.context import Actor, acting
-from integrations import alerts, expiry, operations, reminders, retention
+from integrations import alerts, due_work, expiry, operations, reminders, retention
 from integrations.models import SyncRun
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 from integrations.sync.silence import notice_silent_feeds
@@ -34,7 +34,7 @@ def run_sync(run_id: int) -> None:
 def start_due_syncs() -> int:
     """Queue whatever is due."""
     with acting(WORKER):
-        return operations.start_due_runs()
+        return due_work.start_due_runs()
 
 
 @shared_task

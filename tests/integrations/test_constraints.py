@@ -45,7 +45,7 @@ def boundary(db: None) -> None:
     )
     stream = Stream.objects.create(connection=connection, dataset="aid_awards")
     over = SyncRun.objects.create(
-        stream=stream, status="applied", trigger="command", started_by="ops", finished_at=NOW
+        stream=stream, status="applied", trigger="command", started_by="ops", finished_at=NOW, slot_at=NOW
     )
     SyncRun.objects.create(stream=stream, status="queued", trigger="command", started_by="ops")
     SyncLink.objects.create(
@@ -151,6 +151,24 @@ CASES = [
     Case("connection_interval_not_over_a_year", Connection, {"every_minutes": 525_601}),
     *(Case("connection_interval_not_under_5_minutes", Connection, {"every_minutes": n}) for n in (0, 1, 4)),
     *(
+        Case("connection_one_kind_of_schedule", Connection, {"every_minutes": None, **two})
+        for two in (
+            {"every_minutes": 60, "time_of_day": datetime.time(2)},
+            {"every_minutes": 60, "cron": "0 2 * * *"},
+            {"time_of_day": datetime.time(2), "cron": "0 2 * * *"},
+        )
+    ),
+    *(
+        Case(
+            "connection_cron_not_under_5_minutes",
+            Connection,
+            {"every_minutes": None, "cron": f"{often} * * * *"},
+        )
+        for often in ("*", "*/1", "*/2", "*/3", "*/4")
+    ),
+    Case("connection_jitter_within_half_an_interval", Connection, {"every_minutes": 10, "jitter_minutes": 6}),
+    Case("sync_run_one_for_a_slot", SyncRun, {"slot_at": NOW}),
+    *(
         Case("connection_token_renewed_before_it_expires", ConnectionToken, wrong)
         for wrong in (
             {"renew_at": NOW - datetime.timedelta(seconds=1)},
@@ -230,6 +248,10 @@ CASES = [
 RIGHT_TOO: list[tuple[type[models.Model], dict[str, Any]]] = [
     (Connection, {"every_minutes": 5}),
     (Connection, {"every_minutes": None}),
+    (Connection, {"every_minutes": None, "time_of_day": datetime.time(2), "jitter_minutes": 700}),
+    (Connection, {"every_minutes": None, "cron": "*/5 * * * *"}),
+    (Connection, {"every_minutes": 10, "jitter_minutes": 5}),
+    (SyncRun, {"slot_at": None}),
     (ConnectionToken, {"fetched_at": None, "renew_at": None, "expires_at": None}),
     (SyncLink, {"live": False, "object_id": None}),
     (SyncLink, {"live": True, "object_id": None}),
