@@ -32,6 +32,9 @@ class Incident(StrEnum):
     SILENT = "silent"  # nothing has succeeded for longer than it should take
     FEW = "few"  # far fewer records came than usually do
     LEDGER = "ledger"  # bills are not what records and fee schedules say
+    BEAT = "beat"  # nobody rang for due work
+    WORKER = "worker"  # nobody did it
+    DISK = "disk"  # there is little room left to write
 
 
 def raise_for_run(run: SyncRun) -> Alert:

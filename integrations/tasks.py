@@ -8,8 +8,9 @@ from celery import shared_task
 from django.utils import timezone
 
 from audit.context import Actor, acting
-from integrations import alerts, due_work, expiry, operations, reminders, retention
+from integrations import alerts, diagnosis, due_work, expiry, liveness, operations, reminders, retention
 from integrations.models import SyncRun
+from integrations.models.pulse import Part
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 from integrations.sync.silence import notice_silent_feeds
 from integrations.sync.verification import watch_ledger
@@ -45,6 +46,14 @@ def sweep_runs() -> None:
     with acting(WORKER):
         abandon_lapsed_runs()
         notice_silent_feeds()
+
+
+@shared_task
+def show_life() -> None:
+    """Show that a worker works, and look at what workers can see of the machine."""
+    with acting(WORKER):
+        liveness.show_life(Part.WORKER)
+        diagnosis.watch_disk()
 
 
 @shared_task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Final
 
 from django.db import models
 from django.db.models import Q
@@ -10,6 +11,14 @@ from django.urls import reverse
 
 from integrations.models.connection import Connection, Stream
 from integrations.models.run import RunStatus, SyncRun
+
+# How the incidents of the whole installation end.
+INSTALLATION_ENDS: Final = {
+    "ledger": "It closes by itself when the next verification finds nothing wrong.",
+    "beat": "It is over, and closes by itself after an hour.",
+    "worker": "It is over, and closes by itself after an hour.",
+    "disk": "It closes by itself when there is room again.",
+}
 
 
 class AlertQuerySet(models.QuerySet["Alert"]):
@@ -69,7 +78,7 @@ class Alert(models.Model):
         if self.connection is not None:
             return "It closes by itself when its cause is gone."
         if self.stream is None:
-            return "It closes by itself when the next verification finds nothing wrong."
+            return INSTALLATION_ENDS[self.incident]
         return "It closes by itself when the next run succeeds as it should."
 
     def get_absolute_url(self) -> str:

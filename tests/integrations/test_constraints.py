@@ -21,6 +21,7 @@ from integrations.models import (
     ConnectionToken,
     LoggedRequest,
     Passage,
+    Pulse,
     RejectedRecord,
     RunLease,
     RunPage,
@@ -135,6 +136,7 @@ RIGHT: dict[type[models.Model], Values] = {
     },
     Allowance: lambda: {"key": "host:a.example"},
     Passage: lambda: {"allowance": Allowance.objects.get(key="connection:1"), "sent_at": NOW, "ends_at": NOW},
+    Pulse: lambda: {"part": "worker", "seen_at": NOW},
     Alert: lambda: {
         "stream": stream(),
         "run": over(),
@@ -241,6 +243,7 @@ CASES = [
     Case("logged_request_failure_says_why", LoggedRequest, {"error": "Why"}),
     Case("logged_request_failure_says_why", LoggedRequest, {"body": "What"}),
     Case("allowance_named", Allowance, {"key": ""}),
+    Case("pulse_part_known", Pulse, {"part": "heart"}),
     Case("passage_ends_after_it_began", Passage, {"ends_at": NOW - datetime.timedelta(seconds=1)}),
 ]
 
