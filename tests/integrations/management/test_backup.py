@@ -10,17 +10,17 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection
 from pytest_httpserver import HTTPServer
 
+from integrations.management import backup
 from integrations.management.backup import BackupRefused, make_backup
 from tests.integrations.feed import Feed, award
 from tests.integrations.management.home import ROOT
@@ -28,48 +28,70 @@ from tests.integrations.management.home import ROOT
 pytestmark = pytest.mark.timeout(300)
 # Run in the installation: a university to bill.
 MAKE_STUDENTS = """
-import django
-django.setup()
 from tests.university import make_students, make_terms
 make_terms()
 make_students(12)
 """
 
 
-@dataclass(frozen=True)
+# Does one command after another, so that Django is started once: a line of JSON with its arguments and input comes in, one
+# with its exit status and output goes out.
+CONSOLE = """
+import io, json, sys
+from contextlib import redirect_stdout
+from django.core.management import execute_from_command_line
+
+answers, questions = sys.stdout, sys.stdin
+for line in questions:
+    arguments, text = json.loads(line)
+    code, said, sys.stdin = 0, io.StringIO(), io.TextIOWrapper(io.BytesIO(text.encode()))
+    with redirect_stdout(said):
+        try:
+            execute_from_command_line(["manage.py", *arguments])
+        except SystemExit as end:
+            code = end.code or 0
+    print(json.dumps([code, said.getvalue()]), file=answers, flush=True)
+"""
+
+
 class Installation:
-    """An embedded installation in a folder, and the program that runs its commands."""
+    """An embedded installation in a folder, and the program that does its commands."""
 
-    folder: Path
-    reachable: str = ""
-
-    @property
-    def database(self) -> Path:
-        return self.folder / "matricula.sqlite3"
-
-    def python(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def __init__(self, folder: Path, reachable: str = "") -> None:
+        self.folder, self.database = folder, folder / "matricula.sqlite3"
         servers = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "CREDENTIAL_KEYS")
+        ours = {
+            "INSTANCE_DIR": str(folder),
+            "ALLOW_PRIVATE_HOSTS": reachable,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+        }
         kept = {name: value for name, value in os.environ.items() if name not in servers}
-        return subprocess.run(
-            [sys.executable, *arguments],
+        self._console = subprocess.Popen(
+            [sys.executable, "-c", CONSOLE],
             cwd=ROOT,
-            env={
-                **kept,
-                "INSTANCE_DIR": str(self.folder),
-                "ALLOW_PRIVATE_HOSTS": self.reachable,
-                "DJANGO_SETTINGS_MODULE": "config.settings",
-            },
-            input=stdin,
-            capture_output=True,
+            env={**kept, **ours},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
-            timeout=100,
-            check=False,
         )
+
+    def close(self) -> None:
+        self._console.communicate(timeout=30)
+
+    def say(self, *arguments: str, stdin: str = "") -> tuple[int, str]:
+        """The exit status of a command, and what it prints."""
+        assert self._console.stdin
+        assert self._console.stdout
+        self._console.stdin.write(json.dumps([arguments, stdin]) + "\n")
+        self._console.stdin.flush()
+        code, said = json.loads(self._console.stdout.readline())
+        return code, said
 
     def do(self, *arguments: str, stdin: str = "") -> tuple[int, Any]:
         """The exit status of a command, and what it says in JSON."""
-        done = self.python("manage.py", *arguments, "--json", stdin=stdin)
-        return done.returncode, json.loads(done.stdout)
+        code, said = self.say(*arguments, "--json", stdin=stdin)
+        return code, json.loads(said)
 
     def well_done(self, *arguments: str, stdin: str = "") -> Any:
         code, said = self.do(*arguments, stdin=stdin)
@@ -84,19 +106,28 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """An installation as it is after its first start, to be copied."""
-    made = Installation(tmp_path_factory.mktemp("first"))
-    assert made.python("manage.py", "migrate", "-v0").returncode == 0
-    done = made.python("-c", MAKE_STUDENTS)
-    assert done.returncode == 0, done.stderr
-    return made
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an installation as it is after its first start, with students, to be copied."""
+    with closing(Installation(tmp_path_factory.mktemp("first"))) as made:
+        assert made.say("migrate", "-v0")[0] == 0
+        assert made.say("shell", "--no-imports", "-c", MAKE_STUDENTS)[0] == 0
+        return made.folder
+
+
+Install = Callable[[Path], Installation]
 
 
 @pytest.fixture
-def copied(first: Installation, httpserver: HTTPServer, tmp_path: Path) -> Installation:
-    shutil.copytree(first.folder, tmp_path / "instance")
-    return Installation(tmp_path / "instance", f"{httpserver.host}:{httpserver.port}")
+def install(httpserver: HTTPServer) -> Iterator[Install]:
+    """Open the installation of a folder until the test is over."""
+    with ExitStack() as opened:
+        reachable = f"{httpserver.host}:{httpserver.port}"
+        yield lambda folder: opened.enter_context(closing(Installation(folder, reachable)))
+
+
+@pytest.fixture
+def copied(first: Path, install: Install, tmp_path: Path) -> Installation:
+    return install(shutil.copytree(first, tmp_path / "instance"))
 
 
 def of_feed(feed: Feed) -> list[tuple[Any, ...]]:
@@ -147,7 +178,7 @@ def test_after_a_restore_to_yesterday_the_next_sync_heals_the_ledger(
 
 
 def test_a_backup_is_whole_while_others_write_and_is_restored_into_a_fresh_folder(
-    copied: Installation, tmp_path: Path
+    copied: Installation, install: Install, tmp_path: Path
 ) -> None:
     file, is_over = tmp_path / "now.tar", threading.Event()
     with closing(sqlite3.connect(copied.database)) as database:
@@ -170,7 +201,7 @@ def test_a_backup_is_whole_while_others_write_and_is_restored_into_a_fresh_folde
         is_over.set()
         writing.join()
     assert file.stat().st_mode & 0o777 == 0o600
-    fresh = Installation(tmp_path / "fresh")
+    fresh = install(tmp_path / "fresh")
     said = fresh.well_done("restore", str(file))
     assert (said["kept"], said["lacks_a_key"]) == (None, True)
     with closing(sqlite3.connect(fresh.database)) as database:
@@ -195,7 +226,7 @@ def test_nothing_is_written_over_unless_told_and_nothing_is_replaced_under_runni
     before = Path(file).read_bytes()
     code, said = copied.do("backup", file)
     assert (code, said["status"]) == (1, "failed")
-    assert "never written over" in said["reason"]
+    assert "no backup is ever written over" in said["reason"]
     assert Path(file).read_bytes() == before
     code, said = copied.do("restore", file)
     assert code == 1
@@ -279,9 +310,7 @@ def test_what_is_no_whole_backup_of_this_release_is_refused_and_changes_nothing(
     assert copied.database.read_bytes() == before
 
 
-def test_on_postgresql_it_says_how_that_is_backed_up(
-    db: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(type(connection), "vendor", "postgresql")
+def test_on_postgresql_it_says_how_that_is_backed_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(backup, "connection", SimpleNamespace(vendor="postgresql"))
     with pytest.raises(BackupRefused, match="pg_dump"):
         make_backup(tmp_path / "now.tar")
