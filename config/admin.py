@@ -14,7 +14,15 @@ import audit
 
 # The side bar's groups, and the models in each, by label. A model that is named nowhere is reached by links only.
 GROUPS: Final = (
-    ("Connections", ("integrations.connection", "integrations.syncrun", "integrations.rejectedrecord")),
+    (
+        "Connections",
+        (
+            "integrations.connection",
+            "integrations.syncrun",
+            "integrations.rejectedrecord",
+            "integrations.termcode",
+        ),
+    ),
     ("Students", ("registration.student", "registration.enrollment", "registration.housingassignment")),
     (
         "Billing",

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from integrations.connectors.addresses import check_address
+from integrations.connectors.base import Connector
 from integrations.connectors.certificates import check_certificate
 from integrations.connectors.credentials import (
     CREDENTIALS,
@@ -83,7 +84,8 @@ class Limits(_Part):
 class DatasetDocument(_Part):
     endpoint: Endpoint
     params: dict[str, str | None] = Field(default_factory=dict)
-    mapping: dict[str, FieldMapping]
+    # What the connector knows of its vendor's records comes behind it, field by field.
+    mapping: dict[str, FieldMapping] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -127,7 +129,7 @@ class ConnectionDocument(_Part):
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> ConnectionDocument:
+    def _fits_its_connector(self) -> ConnectionDocument:
         connector = CONNECTORS.get(self.connector)
         if connector is None:
             raise ValueError(
@@ -137,12 +139,34 @@ class ConnectionDocument(_Part):
             connector.Settings.model_validate(self.settings)
         except ValidationError as error:
             raise ValueError(f"settings.{_fault(error.errors(include_input=False)[0])}") from None
-        for name, declared in self.datasets.items():
-            if name not in connector.datasets:
-                known = ", ".join(sorted(connector.datasets))
-                raise ValueError(f"datasets.{name}: this connector pulls {known}")
-            _check_fields(name, declared)
-        return self
+        whole = {
+            name: _whole(name, declared, connector, self.settings) for name, declared in self.datasets.items()
+        }
+        return self.model_copy(update={"datasets": whole})
+
+
+def _whole(
+    name: str, declared: DatasetDocument, connector: type[Connector], settings: Mapping[str, Any]
+) -> DatasetDocument:
+    """The dataset with what its connector knows of it. Raises ValueError for what the connector does not take."""
+    if name not in connector.datasets:
+        raise ValueError(f"datasets.{name}: this connector pulls {', '.join(sorted(connector.datasets))}")
+    if not connector.has_endpoints and declared.endpoint != Endpoint():
+        fields = ", ".join(sorted(declared.endpoint.model_fields_set))
+        raise ValueError(f"datasets.{name}: {connector.label} has its own {fields}; leave it out")
+    mapping = {**_own_mapping(connector, name, settings), **declared.mapping}
+    whole = declared.model_copy(update={"mapping": mapping})
+    _check_fields(name, whole)
+    return whole
+
+
+def _own_mapping(
+    connector: type[Connector], dataset: str, settings: Mapping[str, Any]
+) -> dict[str, FieldMapping]:
+    if dataset not in connector.mappings:
+        return {}
+    declared = connector.mappings[dataset](connector.Settings.model_validate(settings))
+    return {field: FieldMapping.model_validate(part) for field, part in declared.items()}
 
 
 def _check_fields(name: str, declared: DatasetDocument) -> None:
@@ -237,7 +261,7 @@ def document_of(connection: Connection) -> dict[str, Any]:
         "base_url": connection.base_url,
         "auth": _auth_of(connection.auth_type, secrets.get("auth", {})),
         "schedule": schedule_of(connection),
-        "datasets": {stream.dataset: _dataset_of(stream) for stream in streams},
+        "datasets": {stream.dataset: _dataset_of(stream, connection) for stream in streams},
         "guards": connection.guards,
         "conflicts": connection.conflicts,
         **{name: part for name, part in parts.items() if part},
@@ -252,15 +276,28 @@ def _auth_of(kind: str, kept: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _dataset_of(stream: Stream) -> dict[str, Any]:
+def _dataset_of(stream: Stream, connection: Connection) -> dict[str, Any]:
+    """A dataset without what its connector knows by itself: other settings may make that something else."""
     params = dict.fromkeys(stream.params)
+    connector = CONNECTORS[connection.connector]
+    own = as_kept(_own_mapping(connector, stream.dataset, connection.settings))
+    mapping = {
+        name: declared["path"] if declared.keys() == {"path"} else declared
+        for name, declared in stream.mapping.items()
+        if own.get(name) != declared
+    }
     return {
-        **stream.endpoint,
+        **(stream.endpoint if connector.has_endpoints else {}),
         **({"params": params} if params else {}),
-        "mapping": {
-            name: declared["path"] if declared.keys() == {"path"} else declared
-            for name, declared in stream.mapping.items()
-        },
+        **({"mapping": mapping} if mapping else {}),
+    }
+
+
+def as_kept(mapping: Mapping[str, FieldMapping]) -> dict[str, Any]:
+    """A mapping as its stream keeps it."""
+    return {
+        field: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        for field, part in mapping.items()
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,10 +20,11 @@ from integrations.connectors.certificates import expiry_of
 from integrations.connectors.decoding import decode
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS
-from integrations.datasets.base import Rejected
+from integrations.datasets.rejection import Rejected
 from integrations.documents import (
     ConnectionDocument,
     DocumentRefused,
+    as_kept,
     merge_secrets,
     parse_document,
     parse_mapping,
@@ -34,7 +35,7 @@ from integrations.models.plan import MAX_RAW_BYTES
 from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
 from integrations.schedules import SCHEDULE_COLUMNS
-from integrations.sync.mapping import CompiledMapping, FieldMapping
+from integrations.sync.mapping import CompiledMapping
 from integrations.transports.errors import TransportError
 from integrations.transports.retries import ONE_TRY
 
@@ -159,16 +160,8 @@ def _state(connection: Connection) -> dict[str, Any]:
 
 def _declared_streams(document: ConnectionDocument) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     return {
-        name: (declared.endpoint.model_dump(mode="json", exclude_none=True), _as_kept(declared.mapping))
+        name: (declared.endpoint.model_dump(mode="json", exclude_none=True), as_kept(declared.mapping))
         for name, declared in document.datasets.items()
-    }
-
-
-def _as_kept(mapping: Mapping[str, FieldMapping]) -> dict[str, Any]:
-    """A mapping as its stream keeps it."""
-    return {
-        field: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-        for field, part in mapping.items()
     }
 
 
@@ -280,7 +273,7 @@ def mend_mapping(stream: Stream, mapping: object) -> None:
     """Give a stream another mapping (the `mapping` of a connection document). Every record is then looked at again.
     Raises DocumentRefused with the faults of the mapping."""
     locked = Stream.objects.select_for_update(of=("self",)).select_related("connection").get(pk=stream.pk)
-    mended = _as_kept(parse_mapping(locked.dataset, mapping))
+    mended = as_kept(parse_mapping(locked.dataset, mapping))
     if mended == locked.mapping:
         return
     locked.mapping = stream.mapping = mended
@@ -298,7 +291,7 @@ def mend_mapping(stream: Stream, mapping: object) -> None:
 def try_mapping(stream: Stream, mapping: object, rejections: QuerySet[RejectedRecord]) -> Trial:
     """Say how many of these rejected records another mapping could use. Nothing is stored or changed. Raises
     DocumentRefused with the faults of the mapping."""
-    compiled = CompiledMapping(_as_kept(parse_mapping(stream.dataset, mapping)))
+    compiled = CompiledMapping(as_kept(parse_mapping(stream.dataset, mapping)))
     kept = rejections.filter(raw_bytes__lte=MAX_RAW_BYTES).exclude(raw=b"").order_by("pk")[:TRIED_RECORDS]
     return _trial(stream.dataset, compiled, [decode(bytes(rejected.raw)) for rejected in kept])
 

@@ -20,8 +20,10 @@ from django.utils.safestring import SafeString
 from audit.admin import AuditedAdmin
 from integrations.admin.badges import run_badge
 from integrations.admin.progress import ProgressPages
+from integrations.admin.settings_fields import PREFIX, faults_in, settings_fields, settings_in
 from integrations.admin.today import stream_cards
 from integrations.admin.wire import override_breaker, wire_context
+from integrations.connectors.registry import CONNECTORS
 from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_too_deep
 from integrations.models import Connection, Stream
 from integrations.models.run import RunTrigger
@@ -37,6 +39,7 @@ from integrations.operations import (
     save_connection,
     try_connection,
 )
+from integrations.presets import PRESETS, USUAL_PRESET
 from integrations.schedules import SCHEDULE_COLUMNS, blackout_lines, parse_blackout_lines
 
 
@@ -45,34 +48,6 @@ class IndentedEncoder(json.JSONEncoder):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "indent": 2, "ensure_ascii": False})
-
-
-# What the page for a new connection starts with: every part that one needs, to be written over. It is synced by nobody
-# until somebody says so, and its first load waits for approval.
-STARTING_DOCUMENT: Final = {
-    "slug": "financial-aid",
-    "name": "Financial aid office",
-    "connector": "rest",
-    "base_url": "https://aid.example.edu/api",
-    "auth": {"type": "bearer", "token": "..."},
-    "schedule": "manual",
-    "guards": {"first_load": "hold"},
-    "datasets": {
-        "aid_awards": {
-            "path": "/awards",
-            "records": "data",
-            "pagination": {"type": "page", "page_param": "page", "size_param": "limit", "size": 500},
-            "mapping": {
-                "award_id": "id",
-                "student_number": "student.number",
-                "term_code": "term",
-                "fund_code": "fund.code",
-                "amount": "amount",
-                "status": {"path": "state", "lookup": {"PAID": "disbursed"}},
-            },
-        }
-    },
-}
 
 
 SCHEDULE_HINT: Final = (
@@ -112,7 +87,7 @@ class DocumentForm(forms.ModelForm[Connection]):
         help_text="Replace the connection of the same slug. Secrets that the document leaves out are kept.",
     )
     document = DocumentField(
-        initial=STARTING_DOCUMENT,
+        initial=PRESETS[USUAL_PRESET].document,
         encoder=IndentedEncoder,
         widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "class": "code"}),
         help_text="The connection document as JSON: docs/connections.md describes every field.",
@@ -138,7 +113,14 @@ class DocumentForm(forms.ModelForm[Connection]):
 
 
 class SettingsForm(forms.ModelForm[Connection]):
-    """What is changed often. The rest is changed by loading the document again."""
+    """What is changed often, and what the connector asks for. The rest is changed by loading the document again."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        for name, fault in faults_in(self.instance, settings_in(self.instance, cleaned)).items():
+            if name not in self.errors:
+                self.add_error(name, fault)
+        return cleaned
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
@@ -202,16 +184,21 @@ class ConnectionAdmin(AuditedAdmin):
     # --- the form -----------------------------------------------------------------------------------------
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        kwargs["form"] = SettingsForm if obj else DocumentForm
+        kwargs["form"] = (
+            type("ConnectionSettingsForm", (SettingsForm,), settings_fields(obj)) if obj else DocumentForm
+        )
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fieldsets(self, request: Any, obj: Any = None) -> Any:
         if obj is None:
             return [(None, {"fields": ["replaces", "document"]})]
-        return [
+        fieldsets: list[Any] = [
             (None, {"fields": ["name", "enabled", "four_eyes"]}),
             ("Schedule", {"fields": SCHEDULE_COLUMNS, "description": SCHEDULE_HINT}),
         ]
+        if asked := list(settings_fields(obj)):
+            fieldsets.append((CONNECTORS[obj.connector].label, {"fields": asked}))
+        return fieldsets
 
     def save_form(self, request: Any, form: Any, change: Any) -> Any:
         """A new connection is made from its document; its name, schedule and streams come with it."""
@@ -227,6 +214,19 @@ class ConnectionAdmin(AuditedAdmin):
             # Only what the form has: what else was changed meanwhile, such as the secrets by a rotation, stays.
             obj.save(update_fields=[*SettingsForm.Meta.fields, "changed_by", "changed_at"])
             reschedule(obj)
+            settings = settings_in(obj, form.cleaned_data)
+            if any(name.startswith(PREFIX) for name in form.changed_data) and settings != obj.settings:
+                save_connection({**document_of(obj), "settings": settings})
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What the page for a new connection starts with."""
+        preset = PRESETS.get(request.GET.get("preset", ""), PRESETS[USUAL_PRESET])
+        return {"document": preset.document}
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().add_view(request, form_url, {"presets": PRESETS, **(extra_context or {})})
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None

@@ -7,8 +7,9 @@ connector never retries, sleeps, logs or reads Django settings.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import xxhash
@@ -17,7 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from integrations.connectors.authentication import authentication_of, tls_material_of
 from integrations.connectors.decoding import NotJson, decode
 from integrations.connectors.incremental import Incremental
-from integrations.connectors.loops import Trail
+from integrations.connectors.joins import Join, Joined
+from integrations.connectors.loops import Trail, digest_of
 from integrations.connectors.pagination import Received
 from integrations.models import Connection, Stream
 from integrations.transports.error_table import USUAL_ERRORS, ErrorTable
@@ -63,13 +65,23 @@ class Answer:
     announced: int | None = None
 
 
+MappingOf = Callable[[Any], Mapping[str, Any]]
+RequestFor = Callable[[str], Request]
+ReadAnswer = Callable[[str, Received, int], Answer]
+
+
 class Connector(ABC):
     """A kind of external system, bound to one configured connection."""
 
     key: ClassVar[str]
     label: ClassVar[str]
     datasets: ClassVar[frozenset[str]] = frozenset()
+    # Whether the document says where records lie and how they are paged; of most vendors the connector knows.
+    has_endpoints: ClassVar[bool] = False
     Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
+    # How the vendor's records become canonical ones under given settings, as a connection document writes a mapping: for
+    # each dataset of which not only an administrator knows. A document's own mapping comes before it, field by field.
+    mappings: ClassVar[Mapping[str, MappingOf]] = {}
     # What the vendor's failures mean.
     errors: ClassVar[ErrorTable] = USUAL_ERRORS
     # Where the vendor says how much it may still be asked.
@@ -77,6 +89,7 @@ class Connector(ABC):
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.settings = self.Settings.model_validate(connection.settings)
         self.auth = authentication_of(connection)
         self.tls = tls_material_of(connection)
         self.retries = Retries()
@@ -104,16 +117,41 @@ class Connector(ABC):
             yield from self._pages(transport, stream, since)
 
     def _pages(self, transport: HttpTransport, stream: Stream, since: str) -> Iterator[Page]:
-        token, read, trail = "", 0, Trail()
+        joins = self.joins(stream)
+        joined = Joined(joins, partial(self._row_pages, transport))
+        answers = self._answers(
+            transport,
+            lambda token: self.request_page(stream, token, since),
+            lambda token, received, read: self.read_page(stream, token, received, read),
+        )
+        for number, (digest, answer) in enumerate(answers, start=1):
+            records = joined.complete(answer.records)
+            # What a record refers to is part of it: the same page with another row is another page.
+            yield Page(number, digest_of(records) if joins else digest, records, answer.next)
+
+    def _row_pages(
+        self, transport: HttpTransport, join: Join, where: Mapping[str, Any]
+    ) -> Iterator[list[Any]]:
+        answers = self._answers(
+            transport,
+            lambda token: self.request_rows(join, where, token),
+            lambda token, received, _: self.read_rows(join, token, received),
+        )
+        return (answer.records for _, answer in answers)
+
+    def _answers(
+        self, transport: HttpTransport, request: RequestFor, read: ReadAnswer
+    ) -> Iterator[tuple[bytes, Answer]]:
+        """Every answer from the first to the last, with a digest of its body: the one loop over pages."""
+        token, count, trail = "", 0, Trail()
         for number in range(1, MAX_PAGES + 1):
-            response = transport.exchange(self.request_page(stream, token, since))
-            received = Received(_decoded(response.body), response.headers)
-            answer = self.read_page(stream, token, received, read)
+            response = transport.exchange(request(token))
+            answer = read(token, Received(_decoded(response.body), response.headers), count)
             trail.follow(number, answer.records, answer.next)
-            read += len(answer.records)
-            yield Page(number, xxhash.xxh3_128_digest(response.body), answer.records, answer.next)
+            count += len(answer.records)
+            yield xxhash.xxh3_128_digest(response.body), answer
             if not answer.next:
-                _check_announced(answer.announced, read)
+                _check_announced(answer.announced, count)
                 return
             token = answer.next
         raise NotUnderstood(f"the feed has more than {MAX_PAGES:,} pages")
@@ -126,6 +164,18 @@ class Connector(ABC):
     @abstractmethod
     def read_page(self, stream: Stream, token: str, received: Received, read: int) -> Answer:
         """Return the records of an answer and what follows it; `read` records came before. Raises NotUnderstood."""
+
+    def joins(self, stream: Stream) -> Sequence[Join]:
+        """What the dataset's records refer to in other tables of the system, and is to be put into them."""
+        return ()
+
+    def request_rows(self, join: Join, where: Mapping[str, Any], token: str) -> Request:
+        """Return the request for a page of a join's table: the rows whose columns have the values of `where`."""
+        raise Unsupported(self.label, "join", join.table)
+
+    def read_rows(self, join: Join, token: str, received: Received) -> Answer:
+        """Return the rows of an answer to `request_rows` and what follows it. Raises NotUnderstood."""
+        raise Unsupported(self.label, "join", join.table)
 
     def is_snapshot(self, stream: Stream) -> bool:
         """Whether a record that stays in the feed is in every extract, though others come and go while it is read."""

@@ -31,7 +31,7 @@ class Trail:
         is new each time. Empty pages are all alike; of those only the token tells.
         """
         if records:
-            before = self._pages.setdefault(_digest(records), number)
+            before = self._pages.setdefault(digest_of(records), number)
             if before != number:
                 what = "the page before it" if before == number - 1 else f"page {before}"
                 raise NotUnderstood(f"page {number} is the same as {what}", advice=_ADVICE)
@@ -44,7 +44,8 @@ class Trail:
             self._tokens.add(token)
 
 
-def _digest(records: list[Any]) -> bytes:
+def digest_of(records: list[Any]) -> bytes:
+    """Sixteen bytes that are the same whenever the records are, in this order."""
     digest = xxhash.xxh3_128()
     for record in records:
         encoded = encode(record)

@@ -36,7 +36,8 @@ class Endpoint(BaseModel):
 class RestConnector(Connector):
     key: ClassVar[str] = "rest"
     label: ClassVar[str] = "Generic REST"
-    datasets: ClassVar[frozenset[str]] = frozenset({"aid_awards"})
+    datasets: ClassVar[frozenset[str]] = frozenset({"aid_awards", "housing_assignments"})
+    has_endpoints: ClassVar[bool] = True
 
     def request_page(self, stream: Stream, token: str, since: str) -> Request:
         endpoint = Endpoint.model_validate(stream.endpoint)

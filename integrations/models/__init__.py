@@ -8,6 +8,7 @@ from integrations.models.plan import Change, RejectedRecord, RunPage, SyncLink
 from integrations.models.pulse import Pulse
 from integrations.models.request_log import LoggedRequest
 from integrations.models.run import RunLease, SyncRun
+from integrations.models.term_code import TermCode
 from integrations.models.token import ConnectionToken
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "Stream",
     "SyncLink",
     "SyncRun",
+    "TermCode",
 ]

@@ -15,6 +15,7 @@ from integrations.datasets import DATASETS, Dataset
 from integrations.models import Change, Stream, SyncRun
 from integrations.sync.bulk import in_chunks
 from integrations.sync.certificate import Certificate
+from integrations.sync.contradictions import reject_contradictions
 from integrations.sync.lease import Lease
 from integrations.sync.mapping import CompiledMapping, Unmapped
 
@@ -37,6 +38,10 @@ def confirm_absence(run: SyncRun, stream: Stream, lease: Lease, certificate: Cer
     with transaction.atomic():
         for chunk in in_chunks(found):
             Change.objects.filter(run=run, is_absent=True, key__in=chunk).delete()
+        if found:
+            # What was thought gone is in the way after all.
+            for change in reject_contradictions(run):
+                certificate.reject(change)
         certificate.counts.absent = missing.count()
         certificate.sums.absent = int(missing.aggregate(total=Sum("amount_before"))["total"] or 0)
 

@@ -17,7 +17,7 @@ from integrations.sync.conflicts import pin_kept
 from integrations.sync.extract import Extract
 from integrations.sync.known import KnownRecords
 from integrations.sync.lease import Lease
-from integrations.sync.mapping import mapping_version
+from integrations.sync.mapping import reading_version
 from integrations.sync.rejections import close_rejections
 
 CHANGE, LINK = Change._meta.db_table, SyncLink._meta.db_table
@@ -68,7 +68,7 @@ def _check_connection(stream: Stream) -> None:
 
 def _remember(run: SyncRun, stream: Stream, known: KnownRecords) -> None:
     """Bring the links to what was applied, so that the next run knows it."""
-    version = mapping_version(stream.mapping)
+    version = reading_version(stream)
     if stream.known_with != version:
         # Whatever this run did not map anew was read with another mapping: look at it again next time.
         execute(f"UPDATE {LINK} SET raw_fingerprint = %s WHERE stream_id = %s", [b"", stream.pk])

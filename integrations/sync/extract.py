@@ -14,16 +14,16 @@ from integrations.connectors.base import Page
 from integrations.connectors.decoding import encode
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS, Dataset
-from integrations.datasets.base import HandEdit, Rejected, Rejection, StagedRecord
+from integrations.datasets.base import HandEdit, StagedRecord
+from integrations.datasets.rejection import Rejected, Rejection
 from integrations.models import Change, RejectedRecord, RunPage, Stream, SyncRun
 from integrations.models.plan import MAX_RAW_BYTES, ChangeAction
 from integrations.sync.bulk import bulk_load
 from integrations.sync.known import KnownRecords
 from integrations.sync.lease import Lease
-from integrations.sync.mapping import CompiledMapping, Unmapped, mapping_version
+from integrations.sync.mapping import CompiledMapping, Unmapped, reading_version
 from integrations.sync.rejections import kept_pages
 from integrations.sync.watermark import Watermark, since_for
-from registration.bulk import reserve_entry_ids
 
 CHANGE_COLUMNS = (
     "run_id",
@@ -90,7 +90,7 @@ def extract(run: SyncRun, stream: Stream, lease: Lease) -> Extract:
     # What a person has settled already is looked at again only when the source says something else.
     settled = stream.links.filter(pk__in=edits, pinned__isnull=False).values_list("pk", flat=True)
     touched = edits.keys() - set(settled)
-    version = mapping_version(stream.mapping)
+    version = reading_version(stream)
     result = Extract(KnownRecords.of(stream, version, touched), edits, watermark=Watermark.of(stream))
     run.asked_since = "" if run.replay else since_for(stream, version)
     run.is_complete = not (run.asked_since or run.replay)
@@ -163,7 +163,7 @@ def _sort(run: SyncRun, records: list[RawRecord], dataset: Dataset, mapping: Com
             kinds.rejected.append(_rejected(run, record, dataset.key_of(error.values), error.rejection))
         except Rejected as error:
             kinds.rejected.append(_rejected(run, record, dataset.key_of(values), error.rejection))
-    references = dataset.find_references([valid for _, valid in kinds.mapped])
+    references = dataset.find_references([valid for _, valid in kinds.mapped], run.stream)
     for record, valid in kinds.mapped:
         try:
             kinds.staged.append((record, dataset.stage(valid, references)))
@@ -192,6 +192,7 @@ def _rejected(
         rule=rejection.rule[:60],
         field=rejection.field[:60],
         reason=_storable(rejection.reason),
+        value=_storable(rejection.value),
         raw=record.raw[:MAX_RAW_BYTES],
         raw_bytes=len(record.raw),
         amount=amount,
@@ -208,7 +209,7 @@ def _storable(text: str) -> str:
 def _write_changes(run: SyncRun, dataset: Dataset, staged: list[tuple[RawRecord, StagedRecord]]) -> None:
     """Write the staged records as changes: provisionally created, or voided where the record says so itself."""
     posting = [dataset.posts(record.values) for _, record in staged]
-    object_ids = iter(reserve_entry_ids(sum(posting)))
+    object_ids = iter(dataset.reserve_ids(sum(posting)))
     bulk_load(
         Change._meta.db_table,
         CHANGE_COLUMNS,

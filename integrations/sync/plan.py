@@ -20,6 +20,7 @@ from integrations.sync.bulk import execute, id_set, in_chunks
 from integrations.sync.ceiling import keep_what_was_approved
 from integrations.sync.certificate import Certificate
 from integrations.sync.conflicts import settle_conflicts
+from integrations.sync.contradictions import reject_contradictions
 from integrations.sync.extract import Extract
 
 CHANGE, LINK, REJECTED = Change._meta.db_table, SyncLink._meta.db_table, RejectedRecord._meta.db_table
@@ -42,6 +43,7 @@ def make_plan(run: SyncRun, stream: Stream, extract: Extract) -> Certificate:
         if run.is_complete and not extract.keyless:
             _void_absent(run, stream, extract, unseen)
     settle_conflicts(run, stream, extract.hand_edits)
+    reject_contradictions(run)
     keep_what_was_approved(run, certificate)
     count_plan(run, stream, certificate)
     certificate.check_read()
@@ -242,6 +244,14 @@ def count_plan(run: SyncRun, stream: Stream, certificate: Certificate) -> None:
     counts.rejected, sums.rejected = rejections.count(), _total(rejections, "amount")
     live = stream.links.filter(live=True)
     counts.live_before, sums.live_before = live.count(), _total(live, "amount")
+
+
+@transaction.atomic
+def weigh_plan(run: SyncRun) -> None:
+    """Give the plan's changes the money that they move, where their own amounts do not say it: guards look at it."""
+    moved = DATASETS[run.stream.dataset].money_moved(run)
+    for chunk in in_chunks(moved.items()):
+        Change.objects.bulk_update([Change(pk=pk, moved=minor) for pk, minor in chunk], ["moved"])
 
 
 def _total(rows: Any, column: str) -> int:

@@ -25,10 +25,11 @@ from integrations.sync.extract import extract
 from integrations.sync.guards import Trip, tripped_guards
 from integrations.sync.heartbeat import beating
 from integrations.sync.lease import Lease, LeaseLost, take
-from integrations.sync.plan import make_plan
+from integrations.sync.plan import make_plan, weigh_plan
 from integrations.sync.silence import notice_small_feed
 from integrations.transports.errors import TransportError
 from integrations.transports.request_log import requests_of
+from registration.operations import Refused
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,8 @@ def execute_run(run_id: int) -> SyncRun:
         _fail(run, f"{_doing(run)} failed: {error}. Nothing was applied. {error.advice}")
     except (Unsupported, SealBroken) as error:
         _fail(run, f"{_doing(run)} failed: {error} Nothing was applied.")
+    except Refused as refusal:
+        _fail(run, str(refusal))
     except ConnectionChanged:
         _fail(
             run,
@@ -85,6 +88,7 @@ def _travel(run: SyncRun, stream: Stream, lease: Lease) -> None:
     if certificate.counts.absent and not connector_for(stream.connection).is_snapshot(stream):
         confirm_absence(run, stream, lease, certificate)
     _enter(run, RunStep.GUARD, lease)
+    weigh_plan(run)
     # What carries out a decision has a ceiling instead of guards: a person has seen all of it.
     trips = [] if run.carries_out_id else tripped_guards(run, stream, certificate)
     if run.is_dry_run or trips:

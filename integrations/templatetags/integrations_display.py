@@ -47,12 +47,40 @@ def next_run(stream: Stream) -> str:
 def differences(change: Change, dataset: str) -> list[dict[str, Any]]:
     """The fields of a change that differ; of a record that comes or goes, those that people know it by."""
     before, after = change.before or {}, change.after or {}
-    names = [*dict.fromkeys([*before, *after])] if before and after else DATASETS[dataset].shown_fields
+    kind = DATASETS[dataset]
+    names = [*dict.fromkeys([*before, *after])] if before and after else kind.shown_fields
     return [
-        {"name": name.replace("_", " "), "before": _shown(name, before), "after": _shown(name, after)}
+        {
+            "name": name.replace("_", " "),
+            **(
+                {"before": _masked(name, before), "after": _masked(name, after)}
+                if name in kind.masked_fields
+                else {"before": _shown(name, before), "after": _shown(name, after)}
+            ),
+        }
         for name in names
         if before.get(name) != after.get(name)
     ]
+
+
+@register.filter
+def in_words(values: dict[str, Any] | None, dataset: str) -> str:
+    """A record in a few words; where there is none, that nothing would stand."""
+    return DATASETS[dataset].in_words(values) if values else "nothing"
+
+
+@register.filter
+def by_hand(change: Change, dataset: str) -> str:
+    """What a person had made of a record in conflict."""
+    edit: dict[str, Any] = change.conflict or {}
+    if edit.get("amount") is None:
+        return "void"
+    values = edit.get("values") or {"amount": edit["amount"]}
+    return DATASETS[dataset].in_words({**(change.before or {}), **values})
+
+
+def _masked(name: str, values: dict[str, Any]) -> str:
+    return "" if values.get(name) is None else "••••"
 
 
 def _shown(name: str, values: dict[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin, messages
@@ -19,7 +21,9 @@ from registration.admin.billing import download
 from registration.admin.housing import may_see_contact
 from registration.admin.kept import KeptAdmin
 from registration.credit_balances import credit_balances
-from registration.models import BillingAccount, Student, Term
+from registration.models import BillingAccount, LedgerEntry, Student, Term
+from registration.models.billing import EntryState
+from registration.models.housing import LivingArrangement
 from registration.money import decimal_text
 from registration.panels import drawn_panels
 from registration.statement import statement_of
@@ -113,6 +117,16 @@ def _account_and_term(request: HttpRequest, pk: int, code: str) -> tuple[Billing
     return account, get_object_or_404(Term, code=code)
 
 
+def _entries_with_rooms(account: BillingAccount) -> Iterator[tuple[LedgerEntry, datetime.date | None]]:
+    """The newest entries, those that are charged for living on campus with the day since when the student does."""
+    since = account.student.housing_assignments.on_campus().since()
+    for entry in account.entries.select_related("term", "fee_item__schedule__term")[:ENTRIES_SHOWN]:
+        item = entry.fee_item
+        is_for_living = item is not None and item.schedule.living_arrangement == LivingArrangement.ON_CAMPUS
+        is_standing = entry.state != EntryState.VOID
+        yield entry, since.get(entry.term_id) if is_for_living and is_standing else None
+
+
 def profile_context(request: HttpRequest, student: Student) -> dict[str, Any]:
     """What the student profile shows beside the form."""
     account = BillingAccount.objects.filter(student=student).first()
@@ -123,9 +137,7 @@ def profile_context(request: HttpRequest, student: Student) -> dict[str, Any]:
         "title": student.name,
         "subtitle": None,
         "totals": account.totals().as_displayed() if account else None,
-        "entries": account.entries.select_related("term", "fee_item__schedule__term")[:ENTRIES_SHOWN]
-        if account
-        else [],
+        "entries": list(_entries_with_rooms(account)) if account else [],
         "credit": credit,
         "credit_amount": decimal_text(credit.amount_minor, credit.currency) if credit else "",
         "trail_address": trail_address(student),

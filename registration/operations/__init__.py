@@ -23,12 +23,15 @@ from registration.operations.fees import (
     follow_residency,
 )
 from registration.operations.housing import contact_of, record_assignment
+from registration.operations.housing_runs import HousingPlan, apply_housing_plan, fee_effects_of
 from registration.operations.refusal import Refused
 
 __all__ = [
     "Assessment",
+    "HousingPlan",
     "Line",
     "Refused",
+    "apply_housing_plan",
     "apply_run_to_ledger",
     "approve_fee_change",
     "assess_fees",
@@ -36,6 +39,7 @@ __all__ = [
     "correct",
     "drop",
     "enroll",
+    "fee_effects_of",
     "follow_fees",
     "follow_fees_of",
     "follow_residency",

@@ -81,6 +81,7 @@ def busy_office(stream: Stream, feed: SlowFeed, students: list[Student]) -> None
     assert Change.objects.exists()
 
 
+@pytest.mark.any_database  # the queries behind each page have tests of their own; these look at what the browser draws
 @pytest.mark.timeout(300)  # some hundred looks, beside another test on the same two processors
 def test_every_page_is_accessible_and_fits_its_window_in_every_look(visit: Visit, busy_office: None) -> None:
     stranger, visitor = visit(role=None), visit()

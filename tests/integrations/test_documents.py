@@ -263,7 +263,9 @@ def test_an_older_interval_is_bound_by_the_same_limit() -> None:
 
 
 def test_an_older_endpoint_may_be_its_path_alone_and_is_told_what_is_missing() -> None:
-    with pytest.raises(DocumentRefused, match=r"datasets.aid_awards.mapping: Field required"):
+    with pytest.raises(
+        DocumentRefused, match=r"datasets.aid_awards.mapping: amount, award_id, .* must be mapped"
+    ):
         parse_document(
             {"slug": "x", "name": "X", "baseUrl": "https://x.example", "endpoints": {"aid_awards": "/awards"}}
         )

@@ -28,7 +28,7 @@ import psycopg
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 100
 CLOSING_LINE = re.compile(r"^  stop +Ctrl-C$", re.MULTILINE)
-CHILDREN = ["beat", "broker", "simulator", "web", "worker"]
+CHILDREN = ["beat", "broker", "simulator-aid", "simulator-housing", "web", "worker"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ class Up:
             "web": " gunicorn ",
             "worker": " config worker ",
             "beat": " config beat ",
-            "simulator": " simulate ",
+            "simulator-aid": " --system aid ",
+            "simulator-housing": " --system housing ",
         }[name]
         return {
             pid for pid, command in self.processes().items() if words in command and os.getsid(pid) == pid

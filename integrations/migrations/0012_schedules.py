@@ -16,7 +16,7 @@ def keep_next_runs(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("integrations", "0009_certificate_expiry"),
+        ("integrations", "0011_term_code_permissions"),
     ]
 
     operations = [
