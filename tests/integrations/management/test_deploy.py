@@ -92,7 +92,7 @@ def test_a_worker_that_is_told_to_end_finishes_its_run_and_leaves_the_next_one_t
         for slug in ("first", "second")
     ]
     caller.send_task("integrations.tasks.run_sync", [runs[0].pk])
-    assert is_asked.wait(START_SECONDS)
+    assert is_asked.wait(START_SECONDS), list(SyncRun.objects.values_list("status", "reason", "technical"))
     running.send_signal(signal.SIGTERM)
     caller.send_task("integrations.tasks.run_sync", [runs[1].pk])
     may_answer.set()
@@ -112,7 +112,11 @@ def before_schedules() -> Iterator[tuple[str, str]]:
     if database.vendor == "postgresql":
         become_owner()
     executor = MigrationExecutor(database)
-    (mine,) = [key for key in executor.loader.disk_migrations if key[1].endswith("_schedules")]
+    (mine,) = [
+        key
+        for key in executor.loader.disk_migrations
+        if key[0] == "integrations" and key[1].endswith("_schedules")
+    ]
     (parent,) = [
         key for key in executor.loader.disk_migrations[mine].dependencies if key[0] == "integrations"
     ]
