@@ -55,11 +55,14 @@ def last_sign_of(part: Part) -> datetime.datetime | None:
     """When the part last showed that it works; None when it never did. Workers that are all busy with runs show it by
     the heartbeats and the ends of these."""
     pulse = Pulse.objects.filter(part=part).first()
-    if pulse is None or part == Part.BEAT:
-        return pulse and pulse.seen_at
+    if pulse is None:
+        return None
+    if part == Part.BEAT:
+        return pulse.seen_at
     heartbeat = RunLease.objects.aggregate(last=Max("heartbeat_at"))["last"]
     ended = SyncRun.objects.filter(finished_at__gt=pulse.seen_at).aggregate(last=Max("finished_at"))["last"]
-    return max(filter(None, (pulse.seen_at, heartbeat, ended)))
+    signs: list[datetime.datetime] = [sign for sign in (pulse.seen_at, heartbeat, ended) if sign]
+    return max(signs)
 
 
 @transaction.atomic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -103,7 +104,7 @@ def test_a_disk_that_fills_up_is_seen_and_told_once_until_there_is_room(
 ) -> None:
     monkeypatch.setattr(diagnosis, "_broker", lambda: diagnosis.Finding("broker", "ok", "It answers."))
     room = {"free": megabytes * 1024**2}
-    monkeypatch.setattr(diagnosis.shutil, "disk_usage", lambda _: SimpleNamespace(**room))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(**room))
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["disk"]) == (status, state)
     watch_disk()

@@ -85,7 +85,10 @@ def test_the_model_refuses_what_the_database_cannot_see() -> None:
 
 def test_blackouts_are_typed_one_a_line() -> None:
     text = "08:00-18:00 mon tue\n22:00-02:00"
-    blackouts = [{"from": "08:00", "to": "18:00", "days": ["mon", "tue"]}, {"from": "22:00", "to": "02:00"}]
+    blackouts: list[dict[str, Any]] = [
+        {"from": "08:00", "to": "18:00", "days": ["mon", "tue"]},
+        {"from": "22:00", "to": "02:00"},
+    ]
     assert parse_blackout_lines(f"\n{text.upper()}  \n") == blackouts
     assert parse_blackout_lines("08:00 - 18:00, tue, mon\n22:00-02:00") == blackouts
     assert blackout_lines(blackouts) == text
