@@ -64,7 +64,6 @@ CSRF_TRUSTED_ORIGINS = [BASE_URL]
 
 INSTALLED_APPS = [
     "config.apps.MatriculaAdminConfig",
-    "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
@@ -78,6 +77,8 @@ INSTALLED_APPS = [
     "django_htmx",  # for its static files: htmx itself
     "audit",
     "apiauth",
+    # Behind apiauth, whose createsuperuser and changepassword leave events: of two commands the first app's counts.
+    "django.contrib.auth",
     "registration",
     "integrations",
 ]

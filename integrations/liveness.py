@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from integrations.alerts import Incident, raise_alert
+from integrations.alerts import Incident, raise_alert, resolve_alerts
 from integrations.models import Alert, Pulse, RunLease, SyncRun
 from integrations.models.pulse import Part
 
@@ -73,8 +73,8 @@ def show_life(part: Part) -> None:
     Pulse.objects.update_or_create(part=part, defaults={"seen_at": now})
     if before is not None and now - before > silent_after():
         _tell_outage(part, before, now)
-    over = Alert.objects.open().filter(incident=_INCIDENTS[part], last_seen_at__lt=now - OUTAGE_SHOWN)
-    over.update(resolved_at=now)
+    if Alert.objects.open().filter(incident=_INCIDENTS[part], last_seen_at__lt=now - OUTAGE_SHOWN).exists():
+        resolve_alerts(None, _INCIDENTS[part])
 
 
 def _tell_outage(part: Part, since: datetime.datetime, until: datetime.datetime) -> None:

@@ -8,7 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from audit.context import Actor, acting
-from integrations import alerts, diagnosis, due_work, expiry, liveness, operations, reminders, retention
+from integrations import diagnosis, due_work, expiry, liveness, notices, operations, reminders, retention
 from integrations.models import SyncRun
 from integrations.models.pulse import Part
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
@@ -28,7 +28,7 @@ def run_sync(run_id: int) -> None:
         return  # rung for before a backup was restored
     with acting(Actor(kind="worker", name=run.started_by)):
         execute_run(run_id)
-        alerts.send_alerts()
+        notices.send_alerts()
 
 
 @shared_task
@@ -59,7 +59,7 @@ def show_life() -> None:
 @shared_task
 def send_alerts() -> int:
     """Send the e-mails that are owed."""
-    return alerts.send_alerts()
+    return notices.send_alerts()
 
 
 @shared_task
@@ -71,7 +71,8 @@ def notice_certificates() -> None:
 @shared_task
 def prune() -> None:
     """Let go of what has been kept long enough."""
-    retention.prune()
+    with acting(WORKER):
+        retention.prune()
 
 
 @shared_task

@@ -1,5 +1,6 @@
 """The admin of the boundary. Pages show; what they do is one call into operations."""
 
+from integrations.admin.alert import AlertAdmin
 from integrations.admin.connection import ConnectionAdmin
 from integrations.admin.consumer import ConsumerAdmin
 from integrations.admin.rejection import RejectedRecordAdmin
@@ -8,6 +9,7 @@ from integrations.admin.term_code import TermCodeAdmin
 from integrations.admin.wire import LoggedRequestAdmin
 
 __all__ = [
+    "AlertAdmin",
     "ConnectionAdmin",
     "ConsumerAdmin",
     "LoggedRequestAdmin",

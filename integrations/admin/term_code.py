@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
+from audit.admin import TrailedAdmin
 from integrations.models import Connection, Stream, TermCode
 from integrations.term_codes import (
     Ambiguous,
@@ -39,7 +40,7 @@ class TermCodeForm(forms.ModelForm[TermCode]):
 
 
 @admin.register(TermCode)
-class TermCodeAdmin(admin.ModelAdmin[TermCode]):
+class TermCodeAdmin(TrailedAdmin):
     """The operations leave the audit events."""
 
     form = TermCodeForm

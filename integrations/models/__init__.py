@@ -1,6 +1,6 @@
 """The tables of the boundary: connections, runs, plans, alerts."""
 
-from integrations.models.alert import Alert
+from integrations.models.alert import Alert, AlertNotice, AlertSubscription
 from integrations.models.allowance import Allowance, Passage
 from integrations.models.breaker import Breaker
 from integrations.models.connection import Connection, Stream
@@ -13,6 +13,8 @@ from integrations.models.token import ConnectionToken
 
 __all__ = [
     "Alert",
+    "AlertNotice",
+    "AlertSubscription",
     "Allowance",
     "Breaker",
     "Change",

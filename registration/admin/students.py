@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 import audit
-from audit.trails import trail_address
+from audit.admin import LooksAreAudited
 from registration import operations
 from registration.admin.billing import download
 from registration.admin.housing import may_see_contact
@@ -32,7 +32,8 @@ ENTRIES_SHOWN = 200
 
 
 @admin.register(Student)
-class StudentAdmin(KeptAdmin):
+class StudentAdmin(LooksAreAudited, KeptAdmin):
+    student_number = "number"
     list_display = ["number", "name", "email", "program", "status", "disclosure_hold"]
     list_filter = ["status", "program", "residency", "disclosure_hold"]
     list_select_related = ["program"]
@@ -63,8 +64,6 @@ class StudentAdmin(KeptAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         student = self.get_object(request, object_id)
-        if student and request.method == "GET" and self.has_view_permission(request, student):
-            audit.record("student.viewed", student, detail={"student": student.number})
         context = profile_context(request, student) if student else {}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
@@ -140,7 +139,6 @@ def profile_context(request: HttpRequest, student: Student) -> dict[str, Any]:
         "entries": list(_entries_with_rooms(account)) if account else [],
         "credit": credit,
         "credit_amount": decimal_text(credit.amount_minor, credit.currency) if credit else "",
-        "trail_address": trail_address(student),
         "statement_terms": Term.objects.filter(entries__account_id=student.pk).distinct(),
         "waiting_changes": student.fee_changes.waiting().select_related("term"),
         "housing": student.housing_assignments.select_related("term"),

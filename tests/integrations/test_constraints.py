@@ -12,8 +12,11 @@ import pytest
 from django.apps import apps
 from django.db import IntegrityError, models, transaction
 
+from apiauth.models import User
 from integrations.models import (
     Alert,
+    AlertNotice,
+    AlertSubscription,
     Allowance,
     Breaker,
     Change,
@@ -28,10 +31,13 @@ from integrations.models import (
     Stream,
     SyncLink,
     SyncRun,
+    TermCode,
 )
 from integrations.models.plan import ChangeAction
 from integrations.models.run import LIVE_STATUSES, RunStatus
+from registration.models import Term
 from tests.refusals import Case, Values, insert, named_constraints, refused_by, resolved, rolled_back
+from tests.university import make_terms
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.datetime(2026, 9, 1, 12, tzinfo=datetime.UTC)
@@ -45,6 +51,8 @@ def boundary(db: None) -> None:
         slug="aid", name="Aid", connector="rest", base_url="https://a.example"
     )
     stream = Stream.objects.create(connection=connection, dataset="aid_awards")
+    fall, _ = make_terms()
+    TermCode.objects.create(connection=connection, code="202610", term=fall, changed_by="ada")
     over = SyncRun.objects.create(
         stream=stream, status="applied", trigger="command", started_by="ops", finished_at=NOW, slot_at=NOW
     )
@@ -53,8 +61,11 @@ def boundary(db: None) -> None:
         stream=stream, key="A1#1", raw_fingerprint=PRINT, canonical_fingerprint=PRINT, live=True, object_id=1
     )
     RunPage.objects.create(run=over, number=1, digest=PRINT, records=0)
-    Alert.objects.create(
+    alert = Alert.objects.create(
         stream=stream, run=over, incident="sync:aid", title="Aid: failed", text="Why", last_seen_at=NOW
+    )
+    AlertNotice.objects.create(
+        alert=alert, person=User.objects.create(username="reader"), moment="opened", due_at=NOW
     )
 
     Breaker.objects.create(
@@ -67,6 +78,10 @@ def boundary(db: None) -> None:
 
 def stream() -> Stream:
     return Stream.objects.get()
+
+
+def reader() -> User:
+    return User.objects.get()
 
 
 def over() -> SyncRun:
@@ -83,6 +98,12 @@ RIGHT: dict[type[models.Model], Values] = {
         "fetched_at": NOW,
         "renew_at": NOW + datetime.timedelta(minutes=59),
         "expires_at": NOW + datetime.timedelta(hours=1),
+    },
+    TermCode: lambda: {
+        "connection": stream().connection,
+        "code": "F",
+        "term": Term.objects.get(code="2026FA"),
+        "changed_by": "ada",
     },
     Stream: lambda: {"connection": Connection.objects.get(slug="aid"), "dataset": "housing"},
     SyncRun: lambda: {
@@ -145,6 +166,8 @@ RIGHT: dict[type[models.Model], Values] = {
         "text": "Why",
         "last_seen_at": NOW,
     },
+    AlertNotice: lambda: {"alert": Alert.objects.get(), "person": reader(), "moment": "over", "due_at": NOW},
+    AlertSubscription: lambda: {"person": reader()},
 }
 
 CASES = [
@@ -180,6 +203,12 @@ CASES = [
             {"fetched_at": None},
         )
     ),
+    Case("term_code_once_for_its_days", TermCode, {"code": "202610", "from_on": None}),
+    Case(
+        "term_code_days_in_order", TermCode, {"from_on": NOW.date(), "through_on": datetime.date(1999, 1, 1)}
+    ),
+    Case("term_code_says_which_records", TermCode, {"code": ""}),
+    Case("term_code_says_who", TermCode, {"changed_by": ""}),
     Case("stream_once_a_connection", Stream, {"dataset": "aid_awards"}),
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "queued", "finished_at": None}),
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "running", "finished_at": None}),
@@ -226,6 +255,10 @@ CASES = [
     Case("alert_one_open_an_incident", Alert, {"incident": "sync:aid"}),
     Case("alert_says_what", Alert, {"title": ""}),
     Case("alert_says_what", Alert, {"text": ""}),
+    *(Case("alert_severity_known", Alert, {"severity": wrong}) for wrong in (0, 4)),
+    Case("alert_notice_once_a_moment", AlertNotice, {"moment": "opened", "person": reader}),
+    Case("alert_notice_moment_known", AlertNotice, {"moment": "later"}),
+    Case("alert_subscription_letters_known", AlertSubscription, {"letters": "some"}),
     Case("alert_is_about_one_thing", Alert, {"connection": lambda: stream().connection}),
     Case("breaker_state_known", Breaker, {"state": "ajar", "opened_at": NOW}),
     Case("breaker_hold_known", Breaker, {"hold": "tight"}),
@@ -257,6 +290,8 @@ RIGHT_TOO: list[tuple[type[models.Model], dict[str, Any]]] = [
     (SyncRun, {"slot_at": None}),
     (ConnectionToken, {"fetched_at": None, "renew_at": None, "expires_at": None}),
     (SyncLink, {"live": False, "object_id": None}),
+    (TermCode, {"code": "202610", "from_on": NOW.date()}),
+    (TermCode, {"code": "", "through_on": NOW.date()}),
     (SyncLink, {"live": True, "object_id": None}),
     (Alert, {"incident": "sync:aid", "resolved_at": NOW}),
     (Breaker, {"state": "open", "hold": "closed", "opened_at": NOW}),

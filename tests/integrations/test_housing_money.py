@@ -335,3 +335,43 @@ def test_a_run_page_shows_no_contact(office: HousingFeed, housing: Stream, admin
     assert "emergency contact phone" in page
     assert "••••" in page
     assert not any(secret in page for secret in ("555-0777", "555-0199", "Campus Way", "Grace"))
+
+
+def test_the_profile_says_where_a_student_lives_since_when_and_which_fee_that_is(
+    office: HousingFeed, housing: Stream, administrator: Client, advisor: Client
+) -> None:
+    office.rooms = [room(1)]
+    run = sync_stream(housing)
+    student = Student.objects.get(number="S0000001")
+    for client in (administrator, advisor):
+        page = client.get(f"/admin/registration/student/{student.pk}/change/").content.decode()
+        assert "North Hall 101" in page
+        assert f"run {run.pk}" in page
+        assert page.count('on campus since <span class="day">2026-08-22</span>') == page.count(
+            "schedule 2026FA on campus"
+        )
+        assert "on campus since" in page
+        assert not any(secret in page for secret in ("555-0199", "Campus Way", "Grace Okafor"))
+
+
+def test_the_student_command_tells_the_rooms_and_no_contact(
+    office: HousingFeed, housing: Stream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    office.rooms = [room(1)]
+    run = sync_stream(housing)
+    call_command("student", "S0000001", "--json")
+    said = capsys.readouterr().out
+    assert json.loads(said)["housing"] == [
+        {
+            "assignment": "H0001",
+            "term": "2026FA",
+            "hall": "North Hall",
+            "room": "101",
+            "status": "checked_in",
+            "on_campus": True,
+            "move_in_on": "2026-08-22",
+            "move_out_on": None,
+            "run": run.pk,
+        }
+    ]
+    assert "555-0199" not in said

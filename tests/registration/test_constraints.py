@@ -342,6 +342,11 @@ CASES = [
         HousingAssignment,
         {"student": first_student, "status": "checked_in"},
     ),
+    Case(
+        "housing_assignment_cancelled_from_only_when_cancelled",
+        HousingAssignment,
+        {"cancelled_from": "checked_in"},
+    ),
     Case("housing_assignment_says_who", HousingAssignment, {"recorded_by": ""}),
     Case("housing_assignment_edit_says_when_and_who", HousingAssignment, {"edited_at": NOW}),
     Case("housing_assignment_edit_says_when_and_who", HousingAssignment, {"edited_by": "rita"}),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from integrations.alerts import send_alerts
 from integrations.management.output import Outcome, OutcomeCommand, Refusal, add_slug
 from integrations.management.reports import (
     EXIT_APPLIED,
@@ -18,6 +17,7 @@ from integrations.management.reports import (
 )
 from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunStatus, RunTrigger
+from integrations.notices import send_alerts
 from integrations.operations import AlreadyRunning, NotSyncable, ask_for_everything, request_run
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 

@@ -16,7 +16,7 @@ def keep_next_runs(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("integrations", "0011_term_code_permissions"),
+        ("integrations", "0012_alerts_are_looked_after"),
     ]
 
     operations = [
