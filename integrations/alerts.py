@@ -24,10 +24,15 @@ class Incident(StrEnum):
     SILENT = "silent"  # nothing has succeeded for longer than it should take
     FEW = "few"  # far fewer records came than usually do
     LEDGER = "ledger"  # bills are not what records and fee schedules say
+    BEAT = "beat"  # nobody rang for due work
+    WORKER = "worker"  # nobody did it
+    DISK = "disk"  # there is little room left to write
 
 
 # How soon somebody has to look, by what the incident's name begins with. What is not here is normal.
-SEVERITIES: Final[Mapping[str, Severity]] = {Incident.LEDGER: Severity.URGENT}
+SEVERITIES: Final[Mapping[str, Severity]] = dict.fromkeys(
+    (Incident.LEDGER, Incident.BEAT, Incident.WORKER, Incident.DISK), Severity.URGENT
+)
 
 
 def raise_for_run(run: SyncRun) -> Alert:

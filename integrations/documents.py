@@ -6,7 +6,7 @@ Secrets are accepted and never given back. docs/connections.md describes every f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -35,16 +35,12 @@ from integrations.connectors.registry import CONNECTORS
 from integrations.connectors.rest import Endpoint
 from integrations.datasets import DATASETS
 from integrations.models import Connection, Stream
-from integrations.models.connection import (
-    MAX_INTERVAL_MINUTES,
-    MIN_INTERVAL_MINUTES,
-    ConflictPolicy,
-    origin_of,
-)
+from integrations.models.connection import ConflictPolicy, origin_of
+from integrations.models.schedule import MINUTES_OF_A_DAY
+from integrations.schedules import ScheduleDocument, schedule_of
 from integrations.sync.guards import GuardLimits
 from integrations.sync.mapping import FieldMapping
 
-MINUTES_OF_A_DAY = 1440
 MAX_DEPTH = 20
 TOO_DEEP = "The document is nested deeper than any connection is."
 
@@ -65,14 +61,6 @@ def _on_one_line(value: str) -> str:
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Interval(_Part):
-    every_minutes: int = Field(default=MINUTES_OF_A_DAY, ge=MIN_INTERVAL_MINUTES, le=MAX_INTERVAL_MINUTES)
-
-
-class Manual(_Part):
-    manual: Literal[True]
 
 
 class TimeoutSettings(_Part):
@@ -130,18 +118,15 @@ class ConnectionDocument(_Part):
     # Of a header, and of a parameter, null stands for the value that is kept.
     headers: dict[HeaderName, HeaderText | None] = Field(default_factory=dict)
     auth: Auth = Field(default_factory=NoAuth)
-    schedule: Interval | Manual = Field(default_factory=Interval)
+    schedule: ScheduleDocument = Field(
+        default_factory=lambda: ScheduleDocument(every_minutes=MINUTES_OF_A_DAY)
+    )
     datasets: dict[str, DatasetDocument] = Field(default_factory=dict)
     guards: GuardLimits = Field(default_factory=GuardLimits)
     conflicts: ConflictPolicy = ConflictPolicy.HOLD
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
     limits: Limits = Field(default_factory=Limits)
     settings: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("schedule", mode="before")
-    @classmethod
-    def _manual_word(cls, value: object) -> object:
-        return {"manual": True} if value == "manual" else value
 
     @model_validator(mode="after")
     def _fits_its_connector(self) -> ConnectionDocument:
@@ -262,7 +247,6 @@ def document_of(connection: Connection) -> dict[str, Any]:
     """
     secrets = connection.secrets
     streams = connection.streams.filter(declared=True).order_by("dataset")
-    minutes = connection.every_minutes
     parts = {
         "headers": dict.fromkeys(secrets.get("headers", {})),
         "timeouts": connection.timeouts,
@@ -276,7 +260,7 @@ def document_of(connection: Connection) -> dict[str, Any]:
         "enabled": connection.enabled,
         "base_url": connection.base_url,
         "auth": _auth_of(connection.auth_type, secrets.get("auth", {})),
-        "schedule": {"every_minutes": minutes} if minutes else "manual",
+        "schedule": schedule_of(connection),
         "datasets": {stream.dataset: _dataset_of(stream, connection) for stream in streams},
         "guards": connection.guards,
         "conflicts": connection.conflicts,
@@ -419,6 +403,6 @@ def _modernised_dataset(part: object) -> object:
 
 
 def _fault(part: Any) -> str:
-    steps = [str(step) for step in part["loc"] if step not in ("endpoint", "Interval", "Manual")]
+    steps = [str(step) for step in part["loc"] if step != "endpoint"]
     message = part["msg"].removeprefix("Value error, ")
     return f"{'.'.join(steps)}: {message}" if steps else message

@@ -24,7 +24,6 @@ from integrations.datasets.rejection import Rejected
 from integrations.documents import (
     ConnectionDocument,
     DocumentRefused,
-    Interval,
     as_kept,
     merge_secrets,
     parse_document,
@@ -35,6 +34,7 @@ from integrations.models import Connection, ConnectionToken, RejectedRecord, Run
 from integrations.models.plan import MAX_RAW_BYTES
 from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
+from integrations.schedules import SCHEDULE_COLUMNS
 from integrations.sync.mapping import CompiledMapping
 from integrations.transports.errors import TransportError
 from integrations.transports.retries import ONE_TRY
@@ -132,9 +132,7 @@ def _fill(connection: Connection, document: ConnectionDocument) -> None:
         document.base_url,
         None,
     )
-    connection.every_minutes = (
-        document.schedule.every_minutes if isinstance(document.schedule, Interval) else None
-    )
+    document.schedule.fill(connection)
     connection.settings = document.settings
     connection.timeouts = document.timeouts.model_dump(exclude_none=True)
     connection.limits = document.limits.model_dump(exclude_none=True)
@@ -150,7 +148,7 @@ def _state(connection: Connection) -> dict[str, Any]:
         "enabled",
         "base_url",
         "auth_type",
-        "every_minutes",
+        *SCHEDULE_COLUMNS,
         "settings",
         "timeouts",
         "guards",
@@ -184,31 +182,41 @@ def _streams_differ(connection: Connection, document: ConnectionDocument) -> boo
 
 
 def _save_streams(connection: Connection, document: ConnectionDocument) -> None:
-    """Bring the connection's streams to what the document declares. A new one is due at once."""
+    """Bring the connection's streams to what the document declares. A new one is due at once, or at the next time of day
+    or of its cron expression."""
     declared = _declared_streams(document)
-    connection.streams.exclude(dataset__in=declared).update(declared=False, next_run_at=None)
-    is_scheduled = connection.every_minutes is not None
+    connection.streams.exclude(dataset__in=declared).update(
+        declared=False, next_slot_at=None, next_run_at=None
+    )
     for name, (endpoint, mapping) in declared.items():
-        stream, is_new = Stream.objects.get_or_create(
-            connection=connection,
-            dataset=name,
-            defaults={"next_run_at": timezone.now() if is_scheduled else None},
-        )
+        stream, _ = Stream.objects.get_or_create(connection=connection, dataset=name)
+        stream.connection = connection
         stream.declared, stream.endpoint, stream.mapping = True, endpoint, mapping
-        if not is_new and (not is_scheduled or stream.next_run_at is None):
-            stream.next_run_at = timezone.now() if is_scheduled else None
+        _keep_to_schedule(stream, first_slot=timezone.now() if connection.every_minutes else None)
         stream.save()
 
 
 @transaction.atomic
 def reschedule(connection: Connection) -> None:
-    """Bring the streams' next runs to the connection's interval: sooner where it became shorter, never where it was
-    taken away, and an interval from now where there was none."""
-    now = timezone.now()
-    for stream in connection.streams.filter(declared=True).select_related("connection"):
-        due = stream.time_after(now)
-        stream.next_run_at = due and min(due, stream.next_run_at or due)
-        stream.save(update_fields=["next_run_at"])
+    """Bring the streams' next runs to the connection's schedule: sooner where an interval became shorter, never where
+    it was taken away, and an interval from now where there was none."""
+    for stream in connection.streams.filter(declared=True):
+        stream.connection = connection
+        _keep_to_schedule(stream)
+        stream.save(update_fields=["next_slot_at", "next_run_at"])
+
+
+def _keep_to_schedule(stream: Stream, first_slot: datetime.datetime | None = None) -> None:
+    """Let the stream wait for a slot of its schedule: for the one that it waits for, where that is still one, otherwise
+    for the next; `first_slot` is for a stream that waits for none."""
+    schedule, waiting = stream.connection.schedule, stream.next_slot_at
+    soonest = stream.slot_after(timezone.now())
+    if soonest is None:
+        stream.wait_for(None)
+    elif waiting is None:
+        stream.wait_for(first_slot or soonest)
+    else:
+        stream.wait_for(waiting if waiting <= soonest and schedule.has_slot(waiting) else soonest)
 
 
 @transaction.atomic
@@ -216,7 +224,7 @@ def archive_connection(connection: Connection, *, reason: str = "") -> None:
     """Take a connection out of use; what it did stays."""
     connection.archived_at, connection.enabled = timezone.now(), False
     connection.save(update_fields=["archived_at", "enabled"])
-    connection.streams.update(next_run_at=None)
+    connection.streams.update(next_slot_at=None, next_run_at=None)
     audit.record("connection.archived", connection, reason=reason)
 
 
@@ -300,15 +308,24 @@ def try_mapping(stream: Stream, mapping: object, rejections: QuerySet[RejectedRe
 
 
 @transaction.atomic
-def request_run(stream: Stream, trigger: RunTrigger, *, dry_run: bool = False) -> SyncRun:
-    """Queue a run of the stream and ring for a worker once that is committed.
+def request_run(
+    stream: Stream, trigger: RunTrigger, *, dry_run: bool = False, slot: datetime.datetime | None = None
+) -> SyncRun:
+    """Queue a run of the stream and ring for a worker once that is committed. `slot` is what a scheduled one is for.
 
     Raises AlreadyRunning when the stream has a live run, NotSyncable when it is not in use.
     """
     connection = stream.connection
     if not stream.is_in_use:
         raise NotSyncable(f"{connection.name} is switched off: switch it on before you sync it.")
-    run = _queued(stream, trigger, dry_run=dry_run)
+    asked = SyncRun(
+        stream=stream,
+        trigger=trigger,
+        is_dry_run=dry_run,
+        slot_at=slot,
+        started_by=audit.current_actor().name,
+    )
+    run = _queued(asked)
     audit.record("sync_run.requested", run, detail={"stream": str(stream), "dry_run": dry_run})
     if trigger != RunTrigger.COMMAND:
         transaction.on_commit(lambda: ring(run.pk))
@@ -320,14 +337,13 @@ def ask_for_everything(streams: Iterable[Stream]) -> None:
     Stream.objects.filter(pk__in=[stream.pk for stream in streams]).update(watermark="")
 
 
-def _queued(stream: Stream, trigger: RunTrigger, *, dry_run: bool) -> SyncRun:
+def _queued(run: SyncRun) -> SyncRun:
     """Insert the run: the constraint, not a look beforehand, decides whether there may be another."""
-    run = SyncRun(stream=stream, trigger=trigger, is_dry_run=dry_run, started_by=audit.current_actor().name)
     try:
         with transaction.atomic():
             run.save()
     except IntegrityError:
-        if live := SyncRun.objects.live().filter(stream=stream).first():
+        if live := SyncRun.objects.live().filter(stream=run.stream).first():
             raise AlreadyRunning(live) from None
         run.save()  # the one in the way has ended since then
     return run
@@ -339,21 +355,3 @@ def ring(run_id: int) -> None:
         current_app.send_task("integrations.tasks.run_sync", [run_id])
     except (OperationalError, OSError):
         log.warning("sync.ring_lost", run=run_id)
-
-
-def start_due_runs() -> int:
-    """Queue a run of every stream whose time has come, and return how many."""
-    started = 0
-    now = timezone.now()
-    for stream in Stream.objects.due(now).select_related("connection"):
-        with transaction.atomic():
-            # Whoever moves the slot on is the one who starts the run; another beat finds it moved.
-            moved = Stream.objects.filter(pk=stream.pk, next_run_at=stream.next_run_at)
-            if not moved.update(next_run_at=stream.time_after(now)):
-                continue
-            try:
-                request_run(stream, RunTrigger.SCHEDULE)
-            except AlreadyRunning:
-                continue
-            started += 1
-    return started

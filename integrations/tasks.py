@@ -8,8 +8,9 @@ from celery import shared_task
 from django.utils import timezone
 
 from audit.context import Actor, acting
-from integrations import expiry, notices, operations, reminders, retention
+from integrations import diagnosis, due_work, expiry, liveness, notices, operations, reminders, retention
 from integrations.models import SyncRun
+from integrations.models.pulse import Part
 from integrations.sync.runner import execute_run
 from integrations.sync.silence import notice_silent_feeds
 from integrations.sync.verification import watch_ledger
@@ -34,7 +35,7 @@ def run_sync(run_id: int) -> None:
 def start_due_syncs() -> int:
     """Queue whatever is due."""
     with acting(WORKER):
-        return operations.start_due_runs()
+        return due_work.start_due_runs()
 
 
 @shared_task
@@ -46,6 +47,14 @@ def sweep_runs() -> None:
             operations.ring(run.pk)
     with acting(WORKER):
         notice_silent_feeds()
+
+
+@shared_task
+def show_life() -> None:
+    """Show that a worker works, and look at what workers can see of the machine."""
+    with acting(WORKER):
+        liveness.show_life(Part.WORKER)
+        diagnosis.watch_disk()
 
 
 @shared_task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from django import forms
@@ -27,6 +27,7 @@ from integrations.connectors.registry import CONNECTORS
 from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_too_deep
 from integrations.models import Connection, Stream
 from integrations.models.run import RunTrigger
+from integrations.models.schedule import ScheduleRefused
 from integrations.models.sealed import SealBroken
 from integrations.operations import (
     AlreadyRunning,
@@ -39,6 +40,7 @@ from integrations.operations import (
     try_connection,
 )
 from integrations.presets import PRESETS, USUAL_PRESET
+from integrations.schedules import SCHEDULE_COLUMNS, blackout_lines, parse_blackout_lines
 
 
 class IndentedEncoder(json.JSONEncoder):
@@ -46,6 +48,11 @@ class IndentedEncoder(json.JSONEncoder):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "indent": 2, "ensure_ascii": False})
+
+
+SCHEDULE_HINT: Final = (
+    "An interval, a time of day or a cron expression: one of them, or none to sync only when somebody asks."
+)
 
 
 class DocumentField(forms.JSONField):
@@ -121,14 +128,40 @@ class SettingsForm(forms.ModelForm[Connection]):
             raise forms.ValidationError("A name is a text on one line.")
         return name
 
+    blackouts = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "class": "code"}),
+        help_text="When no scheduled run starts, one a line: 08:00-18:00, or 22:00-02:00 fri sat; one that would start "
+        "then starts afterwards.",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "jitter_minutes" in self.fields:  # who only looks on has no fields
+            self.initial["blackouts"] = blackout_lines(self.instance.blackouts)
+            self.fields["jitter_minutes"].required = False
+
+    def clean_blackouts(self) -> list[dict[str, Any]]:
+        try:
+            return parse_blackout_lines(self.cleaned_data["blackouts"])
+        except ScheduleRefused as error:
+            raise forms.ValidationError(f"{error}.") from None
+
+    def clean_jitter_minutes(self) -> int:
+        return self.cleaned_data["jitter_minutes"] or 0
+
+    def clean_cron(self) -> str:
+        return " ".join(self.cleaned_data["cron"].split())
+
     class Meta:
         model = Connection
-        fields = ("name", "enabled", "every_minutes", "four_eyes")
+        fields = ("name", "enabled", *SCHEDULE_COLUMNS, "four_eyes")
+        widgets = {"time_of_day": forms.TimeInput(attrs={"type": "time"}, format="%H:%M")}
 
 
 @admin.register(Connection)
 class ConnectionAdmin(AuditedAdmin):
-    list_display = ["name", "state", "connector", "base_url", "every_minutes"]
+    list_display = ["name", "state", "connector", "base_url", "is_synced"]
     search_fields = ["name", "slug"]
     records_additions = False
     change_form_template = "admin/integrations/connection/change_form.html"
@@ -144,6 +177,10 @@ class ConnectionAdmin(AuditedAdmin):
             return format_html('<span class="badge badge-muted">{}</span>', "Switched off")
         return run_badge(newest)
 
+    @admin.display(description="Synced")
+    def is_synced(self, connection: Connection) -> str:
+        return str(connection.schedule)
+
     # --- the form -----------------------------------------------------------------------------------------
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -155,7 +192,10 @@ class ConnectionAdmin(AuditedAdmin):
     def get_fieldsets(self, request: Any, obj: Any = None) -> Any:
         if obj is None:
             return [(None, {"fields": ["replaces", "document"]})]
-        fieldsets: list[Any] = [(None, {"fields": list(SettingsForm.Meta.fields)})]
+        fieldsets: list[Any] = [
+            (None, {"fields": ["name", "enabled", "four_eyes"]}),
+            ("Schedule", {"fields": SCHEDULE_COLUMNS, "description": SCHEDULE_HINT}),
+        ]
         if asked := list(settings_fields(obj)):
             fieldsets.append((CONNECTORS[obj.connector].label, {"fields": asked}))
         return fieldsets

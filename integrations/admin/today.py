@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from apiauth.models import Consumer
+from integrations.diagnosis import diagnose
 from integrations.models import Alert, Stream, SyncRun
 from integrations.reminders import soon_expired
 from registration.models import FeeChange
@@ -34,6 +35,7 @@ def today(request: HttpRequest) -> dict[str, Any]:
         "expiring": expiring_consumers(request),
         "waiting_fee_changes": waiting,
         "sees_connections": True,
+        "faults": [finding for finding in diagnose() if not finding.is_ok],
         "may_sync": request.user.has_perm("integrations.change_connection"),
         **alerts_for(request),
         "cards": stream_cards(),

@@ -5,6 +5,7 @@ from integrations.models.allowance import Allowance, Passage
 from integrations.models.breaker import Breaker
 from integrations.models.connection import Connection, Stream
 from integrations.models.plan import Change, RejectedRecord, RunPage, SyncLink
+from integrations.models.pulse import Pulse
 from integrations.models.request_log import LoggedRequest
 from integrations.models.run import RunLease, SyncRun
 from integrations.models.term_code import TermCode
@@ -21,6 +22,7 @@ __all__ = [
     "ConnectionToken",
     "LoggedRequest",
     "Passage",
+    "Pulse",
     "RejectedRecord",
     "RunLease",
     "RunPage",

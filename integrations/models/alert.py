@@ -13,6 +13,13 @@ from django.urls import reverse
 from integrations.models.connection import Connection, Stream
 from integrations.models.run import RunStatus, SyncRun
 
+# How the incidents of the whole installation end.
+INSTALLATION_ENDS: Final = {
+    "ledger": "It closes by itself when the next verification finds nothing wrong.",
+    "beat": "It is over, and closes by itself after an hour.",
+    "worker": "It is over, and closes by itself after an hour.",
+    "disk": "It closes by itself when there is room again.",
+}
 # An incident that comes again this soon after it was over was never over; nobody is told that it was.
 CALM: Final = datetime.timedelta(minutes=5)
 
@@ -117,7 +124,7 @@ class Alert(models.Model):
         if self.connection is not None:
             return "It closes by itself when its cause is gone."
         if self.stream is None:
-            return "It closes by itself when the next verification finds nothing wrong."
+            return INSTALLATION_ENDS.get(self.incident, "It closes by itself when its cause is gone.")
         return "It closes by itself when the next run succeeds as it should."
 
     def get_absolute_url(self) -> str:

@@ -76,6 +76,9 @@ class SyncRun(models.Model):
     asked_since = models.CharField(
         max_length=64, blank=True, db_default="", help_text="Of an incremental extract: since when it asked."
     )
+    slot_at = models.DateTimeField(
+        null=True, blank=True, help_text="Of a scheduled run: the slot that it is for. A slot has one run."
+    )
     requested_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -126,6 +129,8 @@ class SyncRun(models.Model):
                 condition=Q(status__in=["queued", "running"]),
                 name="sync_run_one_live_for_a_stream",
             ),
+            # NULL is no slot: runs that a person or a command asks for are as many as they like.
+            models.UniqueConstraint(fields=["stream", "slot_at"], name="sync_run_one_for_a_slot"),
             models.CheckConstraint(
                 name="sync_run_status_known",
                 condition=Q(status__in=[value for value, _ in RunStatus.choices]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 from django import template
@@ -11,9 +10,10 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from integrations.admin.badges import run_badge
+from integrations.admin.moments import next_run_in_words
 from integrations.admin.progress import Progress, progress_of
 from integrations.datasets import DATASETS
-from integrations.models import Change, SyncRun
+from integrations.models import Change, Stream, SyncRun
 from registration.money import display
 
 register = template.Library()
@@ -38,9 +38,9 @@ def money(minor: int | None) -> str:
 
 
 @register.filter
-def is_past(moment: datetime.datetime | None) -> bool:
-    """Whether a moment has come."""
-    return moment is not None and moment <= timezone.now()
+def next_run(stream: Stream) -> str:
+    """When the next scheduled run of a stream starts, in words."""
+    return next_run_in_words(stream, timezone.now())
 
 
 @register.filter

@@ -11,6 +11,7 @@ from pytest_httpserver import HTTPServer
 
 from apiauth.models import User
 from audit.context import Actor, acting
+from integrations.admin import today
 from integrations.decisions import approve_run
 from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunTrigger
@@ -132,6 +133,12 @@ def signed_in(username: str, *, role: str) -> Client:
     client = Client()
     client.force_login(user)
     return client
+
+
+@pytest.fixture
+def all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beat, workers and broker as in an installation that works: a test has none of them."""
+    monkeypatch.setattr(today, "diagnose", list)
 
 
 @pytest.fixture

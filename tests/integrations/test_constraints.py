@@ -24,6 +24,7 @@ from integrations.models import (
     ConnectionToken,
     LoggedRequest,
     Passage,
+    Pulse,
     RejectedRecord,
     RunLease,
     RunPage,
@@ -53,7 +54,7 @@ def boundary(db: None) -> None:
     fall, _ = make_terms()
     TermCode.objects.create(connection=connection, code="202610", term=fall, changed_by="ada")
     over = SyncRun.objects.create(
-        stream=stream, status="applied", trigger="command", started_by="ops", finished_at=NOW
+        stream=stream, status="applied", trigger="command", started_by="ops", finished_at=NOW, slot_at=NOW
     )
     SyncRun.objects.create(stream=stream, status="queued", trigger="command", started_by="ops")
     SyncLink.objects.create(
@@ -156,6 +157,7 @@ RIGHT: dict[type[models.Model], Values] = {
     },
     Allowance: lambda: {"key": "host:a.example"},
     Passage: lambda: {"allowance": Allowance.objects.get(key="connection:1"), "sent_at": NOW, "ends_at": NOW},
+    Pulse: lambda: {"part": "worker", "seen_at": NOW},
     Alert: lambda: {
         "stream": stream(),
         "run": over(),
@@ -173,6 +175,24 @@ CASES = [
     Case("connection_conflicts_known", Connection, {"conflicts": "whoever"}),
     Case("connection_interval_not_over_a_year", Connection, {"every_minutes": 525_601}),
     *(Case("connection_interval_not_under_5_minutes", Connection, {"every_minutes": n}) for n in (0, 1, 4)),
+    *(
+        Case("connection_one_kind_of_schedule", Connection, {"every_minutes": None, **two})
+        for two in (
+            {"every_minutes": 60, "time_of_day": datetime.time(2)},
+            {"every_minutes": 60, "cron": "0 2 * * *"},
+            {"time_of_day": datetime.time(2), "cron": "0 2 * * *"},
+        )
+    ),
+    *(
+        Case(
+            "connection_cron_not_under_5_minutes",
+            Connection,
+            {"every_minutes": None, "cron": f"{often} * * * *"},
+        )
+        for often in ("*", "*/1", "*/2", "*/3", "*/4")
+    ),
+    Case("connection_jitter_within_half_an_interval", Connection, {"every_minutes": 10, "jitter_minutes": 6}),
+    Case("sync_run_one_for_a_slot", SyncRun, {"slot_at": NOW}),
     *(
         Case("connection_token_renewed_before_it_expires", ConnectionToken, wrong)
         for wrong in (
@@ -256,6 +276,7 @@ CASES = [
     Case("logged_request_failure_says_why", LoggedRequest, {"error": "Why"}),
     Case("logged_request_failure_says_why", LoggedRequest, {"body": "What"}),
     Case("allowance_named", Allowance, {"key": ""}),
+    Case("pulse_part_known", Pulse, {"part": "heart"}),
     Case("passage_ends_after_it_began", Passage, {"ends_at": NOW - datetime.timedelta(seconds=1)}),
 ]
 
@@ -263,6 +284,10 @@ CASES = [
 RIGHT_TOO: list[tuple[type[models.Model], dict[str, Any]]] = [
     (Connection, {"every_minutes": 5}),
     (Connection, {"every_minutes": None}),
+    (Connection, {"every_minutes": None, "time_of_day": datetime.time(2), "jitter_minutes": 700}),
+    (Connection, {"every_minutes": None, "cron": "*/5 * * * *"}),
+    (Connection, {"every_minutes": 10, "jitter_minutes": 5}),
+    (SyncRun, {"slot_at": None}),
     (ConnectionToken, {"fetched_at": None, "renew_at": None, "expires_at": None}),
     (SyncLink, {"live": False, "object_id": None}),
     (TermCode, {"code": "202610", "from_on": NOW.date()}),

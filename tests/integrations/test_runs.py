@@ -16,6 +16,7 @@ from werkzeug import Request, Response
 
 from audit.models import AuditEvent
 from integrations import tasks
+from integrations.due_work import start_due_runs
 from integrations.models import Alert, Change, Connection, RunLease, Stream, SyncLink, SyncRun
 from integrations.models.run import RunStatus, RunStep, RunTrigger
 from integrations.operations import (
@@ -24,7 +25,6 @@ from integrations.operations import (
     archive_connection,
     request_run,
     save_connection,
-    start_due_runs,
 )
 from integrations.sync.certificate import Certificate, CertificateBroken, Tally
 from integrations.sync.lease import LeaseLost, take

@@ -29,13 +29,15 @@ def text_of(client: Client, url: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
-def test_the_front_page_says_pleasantly_that_nothing_is_needed(administrator: Client, sync: Sync) -> None:
+def test_the_front_page_says_pleasantly_that_nothing_is_needed(
+    administrator: Client, sync: Sync, all_is_well: None
+) -> None:
     sync()
     assert "Nothing needs you" in text_of(administrator, reverse("admin:index"))
 
 
 def test_a_failure_is_on_the_front_page_with_a_link_to_its_run(
-    administrator: Client, feed: Feed, sync: Sync
+    administrator: Client, feed: Feed, sync: Sync, all_is_well: None
 ) -> None:
     feed.raw, feed.status = b"down", 503
     run = sync()
