@@ -11,10 +11,10 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.mail import EmailMessage
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Min, Q, QuerySet
 from django.utils import timezone
 
-from integrations.models import Alert, Breaker, Connection, Stream, SyncRun
+from integrations.models import Alert, Breaker, Connection, OutboxMessage, Stream, SyncRun
 
 log = structlog.get_logger(__name__)
 # How long one process may take over an e-mail before another one tries.
@@ -23,6 +23,8 @@ CLAIM: Final = datetime.timedelta(minutes=2)
 
 # What the incidents of circuit breakers begin with.
 BREAKER: Final = "breaker:"
+# What the incidents of deliveries that wait for a person begin with.
+DELIVERY: Final = "delivery:"
 
 
 class Incident(StrEnum):
@@ -31,6 +33,7 @@ class Incident(StrEnum):
     SYNC = "sync"  # a run failed, or its plan is held
     SILENT = "silent"  # nothing has succeeded for longer than it should take
     FEW = "few"  # far fewer records came than usually do
+    LIBRARY = "library"  # a sweep would end more library accounts than usual
     LEDGER = "ledger"  # bills are not what records and fee schedules say
 
 
@@ -65,11 +68,57 @@ def notice_breakers() -> None:
     It looks at what is, not at what has happened: a change that nobody heard of is noticed all the same.
     """
     stopping = Breaker.objects.stopping().select_related("connection")
+    # One outage is one alert: of deliveries that failed because of it, somebody knows already.
+    stopping = stopping.exclude(connection__in=_suffering(DELIVERY))
     incidents = {_breaker_incident(breaker.connection): breaker for breaker in stopping}
     for incident, breaker in incidents.items():
         _raise_for_breaker(incident, breaker)
     over = Alert.objects.open().filter(incident__startswith=BREAKER).exclude(incident__in=incidents)
     over.update(resolved_at=timezone.now())
+
+
+def notice_deliveries() -> None:
+    """Open an incident for each connection with deliveries that wait for a person, and close those that are over. Where
+    the connection's circuit breaker is told of already, that is the same incident."""
+    escalated = OutboxMessage.objects.escalated().filter(connection__archived_at__isnull=True)
+    for found in escalated.values("connection").annotate(first=Min("pk"), count=Count("pk")).order_by("first"):
+        first = OutboxMessage.objects.select_related("connection").get(pk=found["first"])
+        if not _suffering(BREAKER).filter(connection=first.connection).exists():
+            _raise_for_deliveries(first, found["count"])
+    open_alerts = Alert.objects.open().filter(incident__startswith=DELIVERY)
+    over = open_alerts.exclude(connection__in=escalated.values("connection"))
+    over.update(resolved_at=timezone.now())
+
+
+def _raise_for_deliveries(first: OutboxMessage, count: int) -> None:
+    name = first.connection.name
+    waiting = f"{count:,} deliveries wait" if count > 1 else "A delivery waits"
+    text = (
+        f"{waiting} for a person: they failed as often as they are tried. The first of them, after {first.attempts} "
+        f"attempts: {first.reason} Nothing is lost: retry one, those that you select, or all of them."
+    )
+    incident, now = f"{DELIVERY}{first.connection.slug}", timezone.now()
+    # Two processes may notice it at the same moment: the constraint lets one of them write.
+    alert, is_new = Alert.objects.get_or_create(
+        incident=incident,
+        resolved_at=None,
+        defaults={
+            "connection": first.connection,
+            "message": first,
+            "title": f"{name}: deliveries have failed",
+            "text": text,
+            "last_seen_at": now,
+        },
+    )
+    if not is_new and alert.text != text:
+        Alert.objects.filter(pk=alert.pk).update(
+            text=text, message=first, times=F("times") + 1, last_seen_at=now
+        )
+
+
+def _suffering(beginning: str) -> QuerySet[Alert, dict[str, int]]:
+    """The connections (ids) with an open incident of this kind."""
+    return Alert.objects.open().filter(incident__startswith=beginning, connection__isnull=False).values("connection")
 
 
 def _breaker_incident(connection: Connection) -> str:
@@ -100,7 +149,8 @@ def _raise_for_breaker(incident: str, breaker: Breaker) -> None:
 def send_alerts() -> int:
     """Send every e-mail that is still owed and return how many were sent. One that cannot be sent stays owed."""
     notice_breakers()
-    owed = Alert.objects.unsent(timezone.now()).select_related("run", "connection", "stream")
+    notice_deliveries()
+    owed = Alert.objects.unsent(timezone.now()).select_related("run", "connection", "stream", "message")
     return sum(_send(alert) for alert in owed)
 
 

@@ -10,6 +10,10 @@ from django.utils import timezone
 from audit.context import Actor, acting
 from integrations import alerts, expiry, operations, reminders, retention
 from integrations.models import SyncRun
+from integrations.outbox.doorbell import ring
+from integrations.outbox.library import reconcile_library
+from integrations.outbox.settle import Settled
+from integrations.outbox.worker import work_off
 from integrations.sync.runner import abandon_lapsed_runs, execute_run
 from integrations.sync.silence import notice_silent_feeds
 from integrations.sync.verification import watch_ledger
@@ -17,6 +21,8 @@ from integrations.sync.verification import watch_ledger
 WORKER = Actor(kind="worker", name="schedule")
 # A queued run that nobody has taken for this long has lost its ring.
 UNANSWERED = datetime.timedelta(seconds=20)
+# For so long one task delivers, and then lets others have the worker.
+DELIVERY_SECONDS = 20.0
 
 
 @shared_task
@@ -45,6 +51,23 @@ def sweep_runs() -> None:
     with acting(WORKER):
         abandon_lapsed_runs()
         notice_silent_feeds()
+
+
+@shared_task
+def deliver() -> None:
+    """Work off the outbox for a while; whoever stops before the end rings for the next."""
+    done = work_off(DELIVERY_SECONDS)
+    if done.counts[Settled.ESCALATED]:
+        alerts.send_alerts()
+    if done.is_cut_short:
+        ring()
+
+
+@shared_task
+def sweep_library() -> None:
+    """Bring every library account to what it should be, and tell where a person has to decide."""
+    with acting(WORKER):
+        reconcile_library()
 
 
 @shared_task

@@ -6,8 +6,8 @@ connector never retries, sleeps, logs or reads Django settings.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from abc import ABC
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -18,6 +18,7 @@ from integrations.connectors.authentication import authentication_of, tls_materi
 from integrations.connectors.decoding import NotJson, decode
 from integrations.connectors.incremental import Incremental
 from integrations.connectors.loops import Trail
+from integrations.connectors.operations import In, Operation, Out
 from integrations.connectors.pagination import Received
 from integrations.models import Connection, Stream
 from integrations.transports.error_table import USUAL_ERRORS, ErrorTable
@@ -69,6 +70,13 @@ class Connector(ABC):
     key: ClassVar[str]
     label: ClassVar[str]
     datasets: ClassVar[frozenset[str]] = frozenset()
+    # The operations that it can do, by name; each is a method that is given the wire and the operation's input.
+    operations: ClassVar[frozenset[str]] = frozenset()
+    # Members of what is sent and answered that name no person, and so may be kept of an operation as they are.
+    shown: ClassVar[frozenset[str]] = frozenset()
+    # Where the vendor gives its tokens, below the connection's address, and how its clients prove themselves there.
+    token_path: ClassVar[str] = ""
+    client_auth: ClassVar[str] = ""
     Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
     # What the vendor's failures mean.
     errors: ClassVar[ErrorTable] = USUAL_ERRORS
@@ -107,7 +115,7 @@ class Connector(ABC):
         token, read, trail = "", 0, Trail()
         for number in range(1, MAX_PAGES + 1):
             response = transport.exchange(self.request_page(stream, token, since))
-            received = Received(_decoded(response.body), response.headers)
+            received = Received(decoded(response.body), response.headers)
             answer = self.read_page(stream, token, received, read)
             trail.follow(number, answer.records, answer.next)
             read += len(answer.records)
@@ -118,14 +126,14 @@ class Connector(ABC):
             token = answer.next
         raise NotUnderstood(f"the feed has more than {MAX_PAGES:,} pages")
 
-    @abstractmethod
     def request_page(self, stream: Stream, token: str, since: str) -> Request:
         """Return the request for the page that `token` stands for; "" is the first. `since` asks for what has changed
         after that moment, in the source's own writing; "" asks for everything."""
+        raise Unsupported(self.label, "pull", stream.dataset)
 
-    @abstractmethod
     def read_page(self, stream: Stream, token: str, received: Received, read: int) -> Answer:
         """Return the records of an answer and what follows it; `read` records came before. Raises NotUnderstood."""
+        raise Unsupported(self.label, "pull", stream.dataset)
 
     def is_snapshot(self, stream: Stream) -> bool:
         """Whether a record that stays in the feed is in every extract, though others come and go while it is read."""
@@ -135,16 +143,27 @@ class Connector(ABC):
         """How the source is asked for what has changed; None where it is always asked for everything."""
         return None
 
-    def do(self, operation: str, arguments: BaseModel) -> BaseModel:
-        """Perform a named operation. The base performs none."""
-        raise Unsupported(self.label, "do", operation)
+    @classmethod
+    def operations_of(cls, connection: Connection) -> frozenset[str]:
+        """The names of what the connection's system can do."""
+        return cls.operations
+
+    def do(self, operation: Operation[In, Out], arguments: In) -> Out:
+        """Perform an operation: one try. Raises Unsupported for what the system cannot do, and a TransportError for what
+        did not succeed, or of which nobody knows whether it did."""
+        if operation.name not in self.operations_of(self.connection):
+            raise Unsupported(self.label, "do", operation.name)
+        with self.open_transport(Purpose.DO) as transport:
+            perform: Callable[[HttpTransport, In], Out] = getattr(self, operation.name)
+            return perform(transport, arguments)
 
     def hear(self, headers: dict[str, str], body: bytes) -> list[BaseModel]:
         """Verify a webhook and return its events. The base hears none."""
         raise Unsupported(self.label, "hear", "webhooks")
 
 
-def _decoded(body: bytes) -> Any:
+def decoded(body: bytes) -> Any:
+    """Return the JSON value that an answer is. Raises NotUnderstood for one that is none."""
     try:
         return decode(body)
     except NotJson:

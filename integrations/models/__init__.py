@@ -4,6 +4,7 @@ from integrations.models.alert import Alert
 from integrations.models.allowance import Allowance, Passage
 from integrations.models.breaker import Breaker
 from integrations.models.connection import Connection, Stream
+from integrations.models.outbox import DeliveryAttempt, DeliveryPause, OutboxMessage
 from integrations.models.plan import Change, RejectedRecord, RunPage, SyncLink
 from integrations.models.request_log import LoggedRequest
 from integrations.models.run import RunLease, SyncRun
@@ -16,7 +17,10 @@ __all__ = [
     "Change",
     "Connection",
     "ConnectionToken",
+    "DeliveryAttempt",
+    "DeliveryPause",
     "LoggedRequest",
+    "OutboxMessage",
     "Passage",
     "RejectedRecord",
     "RunLease",

@@ -9,7 +9,7 @@ from django.conf import settings
 
 import audit
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
-from registration.models import BillingAccount, LedgerEntry, Student
+from registration.models import BillingAccount, LedgerEntry, LibraryAccount, Student
 from registration.money import decimal_text
 
 
@@ -38,7 +38,7 @@ class Command(OutcomeCommand):
             **totals.as_decimal_texts(),
             "aid": [aid_entry(entry) for entry in entries],
             "housing": [],
-            "library_status": "none",
+            "library_status": account_status(student),
         }
         shown = totals.as_displayed()
         lines = [
@@ -50,6 +50,12 @@ class Command(OutcomeCommand):
             ),
         ]
         return Outcome(data, lines)
+
+
+def account_status(student: Student) -> str:
+    """The status of the student's library account; "none" where there never was to be one."""
+    account = LibraryAccount.objects.filter(student=student).first()
+    return account.status if account else "none"
 
 
 def aid_entry(entry: LedgerEntry) -> dict[str, Any]:
