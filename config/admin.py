@@ -14,8 +14,24 @@ import audit
 
 # The side bar's groups, and the models in each, by label. A model that is named nowhere is reached by links only.
 GROUPS: Final = (
-    ("Connections", ("integrations.connection", "integrations.syncrun", "integrations.rejectedrecord")),
-    ("Students", ("registration.student", "registration.enrollment", "registration.housingassignment")),
+    (
+        "Connections",
+        (
+            "integrations.connection",
+            "integrations.syncrun",
+            "integrations.outboxmessage",
+            "integrations.rejectedrecord",
+        ),
+    ),
+    (
+        "Students",
+        (
+            "registration.student",
+            "registration.enrollment",
+            "registration.housingassignment",
+            "registration.libraryaccount",
+        ),
+    ),
     (
         "Billing",
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from django.conf import settings
@@ -81,7 +81,9 @@ def notice_deliveries() -> None:
     """Open an incident for each connection with deliveries that wait for a person, and close those that are over. Where
     the connection's circuit breaker is told of already, that is the same incident."""
     escalated = OutboxMessage.objects.escalated().filter(connection__archived_at__isnull=True)
-    for found in escalated.values("connection").annotate(first=Min("pk"), count=Count("pk")).order_by("first"):
+    for found in (
+        escalated.values("connection").annotate(first=Min("pk"), count=Count("pk")).order_by("first")
+    ):
         first = OutboxMessage.objects.select_related("connection").get(pk=found["first"])
         if not _suffering(BREAKER).filter(connection=first.connection).exists():
             _raise_for_deliveries(first, found["count"])
@@ -116,9 +118,13 @@ def _raise_for_deliveries(first: OutboxMessage, count: int) -> None:
         )
 
 
-def _suffering(beginning: str) -> QuerySet[Alert, dict[str, int]]:
+def _suffering(beginning: str) -> QuerySet[Alert, Any]:
     """The connections (ids) with an open incident of this kind."""
-    return Alert.objects.open().filter(incident__startswith=beginning, connection__isnull=False).values("connection")
+    return (
+        Alert.objects.open()
+        .filter(incident__startswith=beginning, connection__isnull=False)
+        .values("connection")
+    )
 
 
 def _breaker_incident(connection: Connection) -> str:

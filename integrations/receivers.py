@@ -32,7 +32,9 @@ WHERE NOT EXISTS (SELECT 1 FROM {_MESSAGE} AS message WHERE message.key = accoun
 ORDER BY account.student_id
 ON CONFLICT (key) DO NOTHING
 """
-_PAYLOAD: Final = """'{"student": ' || account.student_id || ', "request": ' || account.request_number || '}'"""
+_PAYLOAD: Final = (
+    """'{"student": ' || account.student_id || ', "request": ' || account.request_number || '}'"""
+)
 
 
 def connect_receivers() -> None:
@@ -57,7 +59,7 @@ def queue_library_messages(students: Sequence[int] | None, **_: Any) -> int:
 
 
 def _queue(system: Connection, students: Sequence[int] | None) -> int:
-    params = {
+    params: dict[str, str | int | bool] = {
         "connection": system.pk,
         "provision": PROVISION.kind,
         "deprovision": DEPROVISION.kind,
@@ -77,7 +79,9 @@ def _queue(system: Connection, students: Sequence[int] | None) -> int:
 def _reroute(system: Connection) -> int:
     """Send what still waits for a connection that was archived through the one that took its place."""
     kinds = [PROVISION.kind, DEPROVISION.kind]
-    stranded = OutboxMessage.objects.unfinished().filter(kind__in=kinds, connection__archived_at__isnull=False)
+    stranded = OutboxMessage.objects.unfinished().filter(
+        kind__in=kinds, connection__archived_at__isnull=False
+    )
     return stranded.filter(lease_ends_at__isnull=True).update(connection=system)
 
 

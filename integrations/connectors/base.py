@@ -144,7 +144,7 @@ class Connector(ABC):
         return None
 
     @classmethod
-    def operations_of(cls, connection: Connection) -> frozenset[str]:
+    def operations_of(cls, connection: Connection) -> frozenset[str]:  # noqa: ARG003 - others read its settings
         """The names of what the connection's system can do."""
         return cls.operations
 

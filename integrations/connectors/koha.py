@@ -23,7 +23,14 @@ from integrations.transports.http import HttpTransport, Request
 READ_ONLY: Final = frozenset(
     {
         *("patron_id", "restricted", "anonymized", "updated_on", "last_seen"),
-        *("extended_attributes", "checkouts_count", "overdues_count", "account_balance", "library", "_strings"),
+        *(
+            "extended_attributes",
+            "checkouts_count",
+            "overdues_count",
+            "account_balance",
+            "library",
+            "_strings",
+        ),
     }
 )
 # What has to be settled before an account is ended, and how it is told.
@@ -47,7 +54,7 @@ class KohaConnector(Connector):
     client_auth: ClassVar[str] = "body"
     shown: ClassVar[frozenset[str]] = frozenset(
         {"cardnumber", "userid", "patron_id", "library_id", "category_id", "expiry_date", "date_enrolled", "date_renewed"}
-        | {"checkouts_count", "account_balance", "error", "error_code", "conflict", "message", "path"}
+        | {"checkouts_count", "account_balance", "restricted", "anonymized", "errors", "error", "error_code", "conflict", "message", "path"}
     )  # fmt: skip
     # There are two shapes: {"error", "error_code"?, "conflict"?} and {"errors": [{"message", "path"}]}.
     errors: ClassVar[ErrorTable] = ErrorTable(
@@ -125,7 +132,9 @@ class KohaConnector(Connector):
 
     def _send(self, transport: HttpTransport, method: str, path: str, patron: Mapping[str, Any]) -> Any:
         headers = self._headers({"Content-Type": "application/json"})
-        request = Request(self._address(path), method, headers=headers, auth=self.auth, body=orjson.dumps(patron))
+        request = Request(
+            self._address(path), method, headers=headers, auth=self.auth, body=orjson.dumps(patron)
+        )
         return decoded(transport.exchange(request).body)
 
     def _address(self, path: str) -> str:

@@ -44,12 +44,15 @@ class Effect(ABC):
     def delivered(self, message: OutboxMessage, result: Any) -> None:
         """Keep here that it has come about; in the transaction in which the message ends."""
 
+    @abstractmethod
     def blocked(self, message: OutboxMessage, reason: str) -> None:
         """Keep here what it waits for."""
 
+    @abstractmethod
     def escalated(self, message: OutboxMessage, reason: str) -> None:
         """Keep here that it needs a person."""
 
+    @abstractmethod
     def waits_again(self, message: OutboxMessage) -> None:
         """Keep here that it is tried again, because a person has said so."""
 

@@ -5,130 +5,322 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('integrations', '0009_certificate_expiry'),
+        ("integrations", "0009_certificate_expiry"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='DeliveryPause',
+            name="DeliveryPause",
             fields=[
-                ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='delivery_pause', serialize=False, to='integrations.connection')),
-                ('reason', models.CharField(max_length=500)),
-                ('paused_by', models.CharField(max_length=150)),
-                ('paused_at', models.DateTimeField()),
+                (
+                    "connection",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="delivery_pause",
+                        serialize=False,
+                        to="integrations.connection",
+                    ),
+                ),
+                ("reason", models.CharField(max_length=500)),
+                ("paused_by", models.CharField(max_length=150)),
+                ("paused_at", models.DateTimeField()),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('reason', ''), _negated=True), models.Q(('paused_by', ''), _negated=True)), name='delivery_pause_says_who_and_why')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("reason", ""), _negated=True),
+                            models.Q(("paused_by", ""), _negated=True),
+                        ),
+                        name="delivery_pause_says_who_and_why",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='OutboxMessage',
+            name="OutboxMessage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=40)),
-                ('key', models.CharField(max_length=120, unique=True)),
-                ('subject', models.CharField(help_text='What it is about, such as library:42. Of one subject, the older message goes first.', max_length=80)),
-                ('payload', models.JSONField(default=dict)),
-                ('cause', models.CharField(help_text='Why it is sent.', max_length=500)),
-                ('status', models.CharField(choices=[('waiting', 'Waiting'), ('delivered', 'Delivered'), ('escalated', 'Escalated'), ('superseded', 'Superseded')], default='waiting', max_length=10)),
-                ('created_at', models.DateTimeField()),
-                ('due_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('attempts', models.PositiveIntegerField(default=0, help_text='How often it was really attempted.')),
-                ('failures', models.PositiveIntegerField(default=0, help_text='Failed attempts that count, since it was queued or a person made it due again.')),
-                ('is_uncertain', models.BooleanField(default=False, help_text='Whether an attempt may have been carried out without our knowing.')),
-                ('error_class', models.CharField(blank=True, help_text='What the last attempt failed with.', max_length=13)),
-                ('reason', models.TextField(blank=True, help_text='What the last attempt said, in words.')),
-                ('lease_ends_at', models.DateTimeField(blank=True, null=True)),
-                ('fence', models.PositiveIntegerField(default=0, help_text='How often it was claimed.')),
-                ('holder', models.CharField(blank=True, help_text='The process that claimed it last.', max_length=150)),
-                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='integrations.connection')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(max_length=40)),
+                ("key", models.CharField(max_length=120, unique=True)),
+                (
+                    "subject",
+                    models.CharField(
+                        help_text="What it is about, such as library:42. Of one subject, the older message goes first.",
+                        max_length=80,
+                    ),
+                ),
+                ("payload", models.JSONField(default=dict)),
+                ("cause", models.CharField(help_text="Why it is sent.", max_length=500)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("delivered", "Delivered"),
+                            ("escalated", "Escalated"),
+                            ("superseded", "Superseded"),
+                        ],
+                        default="waiting",
+                        max_length=10,
+                    ),
+                ),
+                ("created_at", models.DateTimeField()),
+                ("due_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "attempts",
+                    models.PositiveIntegerField(default=0, help_text="How often it was really attempted."),
+                ),
+                (
+                    "failures",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="Failed attempts that count, since it was queued or a person made it due again.",
+                    ),
+                ),
+                (
+                    "is_uncertain",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Whether an attempt may have been carried out without our knowing.",
+                    ),
+                ),
+                (
+                    "error_class",
+                    models.CharField(
+                        blank=True, help_text="What the last attempt failed with.", max_length=13
+                    ),
+                ),
+                ("reason", models.TextField(blank=True, help_text="What the last attempt said, in words.")),
+                ("lease_ends_at", models.DateTimeField(blank=True, null=True)),
+                ("fence", models.PositiveIntegerField(default=0, help_text="How often it was claimed.")),
+                (
+                    "holder",
+                    models.CharField(
+                        blank=True, help_text="The process that claimed it last.", max_length=150
+                    ),
+                ),
+                (
+                    "connection",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="messages",
+                        to="integrations.connection",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
-                'permissions': [('retry_outboxmessage', 'Can make outbox messages due again'), ('pause_outboxmessage', 'Can pause and resume the deliveries of a connection')],
+                "ordering": ["-id"],
+                "permissions": [
+                    ("retry_outboxmessage", "Can make outbox messages due again"),
+                    ("pause_outboxmessage", "Can pause and resume the deliveries of a connection"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='DeliveryAttempt',
+            name="DeliveryAttempt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('fence', models.PositiveIntegerField()),
-                ('started_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('outcome', models.CharField(choices=[('under_way', 'Under way'), ('delivered', 'Delivered'), ('failed', 'Failed'), ('uncertain', 'Not known'), ('blocked', 'Blocked')], default='under_way', max_length=9)),
-                ('error_class', models.CharField(blank=True, max_length=13)),
-                ('reason', models.TextField(blank=True)),
-                ('exchanges', models.JSONField(default=list, help_text='What was sent and answered, masked: method, url, sent, status, answer, milliseconds.')),
-                ('holder', models.CharField(max_length=150)),
-                ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='delivery_attempts', to='integrations.outboxmessage')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("fence", models.PositiveIntegerField()),
+                ("started_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("under_way", "Under way"),
+                            ("delivered", "Delivered"),
+                            ("failed", "Failed"),
+                            ("uncertain", "Not known"),
+                            ("blocked", "Blocked"),
+                        ],
+                        default="under_way",
+                        max_length=9,
+                    ),
+                ),
+                ("error_class", models.CharField(blank=True, max_length=13)),
+                ("reason", models.TextField(blank=True)),
+                (
+                    "exchanges",
+                    models.JSONField(
+                        default=list,
+                        help_text="What was sent and answered, masked: method, url, sent, status, answer, milliseconds.",
+                    ),
+                ),
+                ("holder", models.CharField(max_length=150)),
+                (
+                    "message",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="delivery_attempts",
+                        to="integrations.outboxmessage",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['message', 'number'],
+                "ordering": ["message", "number"],
             },
         ),
         migrations.AddField(
-            model_name='alert',
-            name='message',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='alerts', to='integrations.outboxmessage'),
+            model_name="alert",
+            name="message",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="alerts",
+                to="integrations.outboxmessage",
+            ),
         ),
         migrations.AddIndex(
-            model_name='outboxmessage',
-            index=models.Index(condition=models.Q(('status', 'waiting')), fields=['connection', 'id'], name='outbox_message_waiting'),
+            model_name="outboxmessage",
+            index=models.Index(
+                condition=models.Q(("status", "waiting")),
+                fields=["connection", "id"],
+                name="outbox_message_waiting",
+            ),
         ),
         migrations.AddIndex(
-            model_name='outboxmessage',
-            index=models.Index(fields=['subject', 'id'], name='outbox_message_subject'),
+            model_name="outboxmessage",
+            index=models.Index(fields=["subject", "id"], name="outbox_message_subject"),
         ),
         migrations.AddIndex(
-            model_name='outboxmessage',
-            index=models.Index(fields=['status', 'id'], name='outbox_message_status'),
+            model_name="outboxmessage",
+            index=models.Index(fields=["status", "id"], name="outbox_message_status"),
         ),
         migrations.AddIndex(
-            model_name='outboxmessage',
-            index=models.Index(fields=['ended_at'], name='outbox_message_ended'),
+            model_name="outboxmessage",
+            index=models.Index(fields=["ended_at"], name="outbox_message_ended"),
         ),
         migrations.AddConstraint(
-            model_name='outboxmessage',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['waiting', 'delivered', 'escalated', 'superseded'])), name='outbox_message_status_known'),
+            model_name="outboxmessage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("status__in", ["waiting", "delivered", "escalated", "superseded"])),
+                name="outbox_message_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='outboxmessage',
-            constraint=models.CheckConstraint(condition=models.Q(('error_class__in', ['', 'retry', 'throttle', 'refresh token', 'exists', 'blocked', 'permanent', 'config'])), name='outbox_message_error_class_known'),
+            model_name="outboxmessage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "error_class__in",
+                        [
+                            "",
+                            "retry",
+                            "throttle",
+                            "refresh token",
+                            "exists",
+                            "blocked",
+                            "permanent",
+                            "config",
+                        ],
+                    )
+                ),
+                name="outbox_message_error_class_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='outboxmessage',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', ''), _negated=True), models.Q(('key', ''), _negated=True), models.Q(('subject', ''), _negated=True), models.Q(('cause', ''), _negated=True)), name='outbox_message_says_what'),
+            model_name="outboxmessage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("kind", ""), _negated=True),
+                    models.Q(("key", ""), _negated=True),
+                    models.Q(("subject", ""), _negated=True),
+                    models.Q(("cause", ""), _negated=True),
+                ),
+                name="outbox_message_says_what",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='outboxmessage',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'escalated'), _negated=True), models.Q(models.Q(('reason', ''), _negated=True), models.Q(('error_class', ''), _negated=True)), _connector='OR'), name='outbox_message_escalated_says_why'),
+            model_name="outboxmessage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "escalated"), _negated=True),
+                    models.Q(
+                        models.Q(("reason", ""), _negated=True), models.Q(("error_class", ""), _negated=True)
+                    ),
+                    _connector="OR",
+                ),
+                name="outbox_message_escalated_says_why",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='outboxmessage',
-            constraint=models.CheckConstraint(condition=models.Q(('lease_ends_at__isnull', True), ('status', 'waiting'), _connector='OR'), name='outbox_message_is_held_while_waiting'),
+            model_name="outboxmessage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("lease_ends_at__isnull", True), ("status", "waiting"), _connector="OR"),
+                name="outbox_message_is_held_while_waiting",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='outboxmessage',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', True), ('status__in', ['waiting', 'escalated'])), models.Q(('ended_at__isnull', False), ('status__in', ['delivered', 'superseded'])), _connector='OR'), name='outbox_message_ended_says_when'),
+            model_name="outboxmessage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("ended_at__isnull", True), ("status__in", ["waiting", "escalated"])),
+                    models.Q(("ended_at__isnull", False), ("status__in", ["delivered", "superseded"])),
+                    _connector="OR",
+                ),
+                name="outbox_message_ended_says_when",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deliveryattempt',
-            constraint=models.UniqueConstraint(fields=('message', 'number'), name='delivery_attempt_numbered_once'),
+            model_name="deliveryattempt",
+            constraint=models.UniqueConstraint(
+                fields=("message", "number"), name="delivery_attempt_numbered_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deliveryattempt',
-            constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ['under_way', 'delivered', 'failed', 'uncertain', 'blocked'])), name='delivery_attempt_outcome_known'),
+            model_name="deliveryattempt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("outcome__in", ["under_way", "delivered", "failed", "uncertain", "blocked"])
+                ),
+                name="delivery_attempt_outcome_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deliveryattempt',
-            constraint=models.CheckConstraint(condition=models.Q(('error_class__in', ['', 'retry', 'throttle', 'refresh token', 'exists', 'blocked', 'permanent', 'config'])), name='delivery_attempt_error_class_known'),
+            model_name="deliveryattempt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "error_class__in",
+                        [
+                            "",
+                            "retry",
+                            "throttle",
+                            "refresh token",
+                            "exists",
+                            "blocked",
+                            "permanent",
+                            "config",
+                        ],
+                    )
+                ),
+                name="delivery_attempt_error_class_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deliveryattempt',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', True), ('outcome', 'under_way')), models.Q(models.Q(('outcome', 'under_way'), _negated=True), ('ended_at__isnull', False)), _connector='OR'), name='delivery_attempt_ended_has_an_outcome'),
+            model_name="deliveryattempt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("ended_at__isnull", True), ("outcome", "under_way")),
+                    models.Q(models.Q(("outcome", "under_way"), _negated=True), ("ended_at__isnull", False)),
+                    _connector="OR",
+                ),
+                name="delivery_attempt_ended_has_an_outcome",
+            ),
         ),
     ]

@@ -65,13 +65,12 @@ class OutboxMessage(models.Model):
     kind = models.CharField(max_length=40)
     key = models.CharField(max_length=120, unique=True)
     subject = models.CharField(
-        max_length=80, help_text="What it is about, such as library:42. Of one subject, the older message goes first."
+        max_length=80,
+        help_text="What it is about, such as library:42. Of one subject, the older message goes first.",
     )
     payload = models.JSONField(default=dict)
     cause = models.CharField(max_length=500, help_text="Why it is sent.")
-    status = models.CharField(
-        max_length=10, choices=MessageStatus.choices, default=MessageStatus.WAITING
-    )
+    status = models.CharField(max_length=10, choices=MessageStatus.choices, default=MessageStatus.WAITING)
     created_at = models.DateTimeField()
     due_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -154,13 +153,12 @@ class DeliveryAttempt(models.Model):
     fence = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
-    outcome = models.CharField(
-        max_length=9, choices=AttemptOutcome.choices, default=AttemptOutcome.UNDER_WAY
-    )
+    outcome = models.CharField(max_length=9, choices=AttemptOutcome.choices, default=AttemptOutcome.UNDER_WAY)
     error_class = models.CharField(max_length=13, blank=True)
     reason = models.TextField(blank=True)
     exchanges = models.JSONField(
-        default=list, help_text="What was sent and answered, masked: method, url, sent, status, answer, milliseconds."
+        default=list,
+        help_text="What was sent and answered, masked: method, url, sent, status, answer, milliseconds.",
     )
     holder = models.CharField(max_length=150)
 

@@ -148,4 +148,3 @@ def _renew(claim: Claim, ended: threading.Event) -> None:
                 log.warning("outbox.lease_not_renewed", message=claim.message.pk)
     finally:
         connection.close()
-

@@ -44,7 +44,9 @@ class Round:
         self.resting = {pk: until for pk, until in self.resting.items() if until > now}
 
 
-def work_off(seconds: float = float("inf"), *, is_patient: bool = False, wait: Callable[[float], None] = time.sleep) -> Round:
+def work_off(
+    seconds: float = float("inf"), *, is_patient: bool = False, wait: Callable[[float], None] = time.sleep
+) -> Round:
     """Attempt what is due, the oldest cause first, until nothing is or `seconds` are over. Whoever `is_patient` also waits
     for a system's next turn, where that comes soon."""
     done, deadline = Round(), time.monotonic() + seconds

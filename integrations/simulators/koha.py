@@ -23,10 +23,28 @@ CATEGORIES: Final = ("STUDENT", "STAFF")
 REQUIRED: Final = ("surname", "library_id", "category_id")
 WRITABLE: Final = frozenset(
     {
-        *("cardnumber", "userid", "surname", "firstname", "middle_name", "preferred_name", "email", "phone", "mobile"),
+        *(
+            "cardnumber",
+            "userid",
+            "surname",
+            "firstname",
+            "middle_name",
+            "preferred_name",
+            "email",
+            "phone",
+            "mobile",
+        ),
         *("address", "address2", "city", "state", "postal_code", "country", "date_of_birth", "date_enrolled"),
         *("expiry_date", "date_renewed", "statistics_1", "statistics_2", "staff_notes", "opac_notes"),
-        *("incorrect_address", "patron_card_lost", "protected", "lang", "sms_number", "library_id", "category_id"),
+        *(
+            "incorrect_address",
+            "patron_card_lost",
+            "protected",
+            "lang",
+            "sms_number",
+            "library_id",
+            "category_id",
+        ),
     }
 )
 UNIQUE: Final = ("cardnumber", "userid")
@@ -54,7 +72,13 @@ class Koha(System):
     is_changing: ClassVar[bool] = True
 
     def __init__(
-        self, *, records: int, seed: int, students: int, faults: Faults | None = None, token_seconds: int = 3600
+        self,
+        *,
+        records: int,
+        seed: int,
+        students: int,
+        faults: Faults | None = None,
+        token_seconds: int = 3600,
     ) -> None:
         super().__init__(records=0, seed=seed, students=students, faults=faults, token_seconds=token_seconds)
         self.tokens = KohaTokens(seed, token_seconds)
@@ -63,7 +87,9 @@ class Koha(System):
         # What a patron owes and has borrowed, by card number.
         self.debts: dict[str, float] = {}
         self.checkouts: dict[str, int] = {}
-        self.changes: list[tuple[str, str]] = []  # method and card number of each change that was made, in order
+        self.changes: list[
+            tuple[str, str]
+        ] = []  # method and card number of each change that was made, in order
 
     def add(self, **values: Any) -> Record:
         """A patron whom somebody has added at the desk."""
@@ -79,7 +105,9 @@ class Koha(System):
         if strikes.revokes_token:
             self.tokens.revoke(call.headers.get("authorization", "").partition(" ")[2])
         if not self.admits(call):
-            return reply(401, {"error": "Authentication failure."}, {"WWW-Authenticate": self.challenge(call)})
+            return reply(
+                401, {"error": "Authentication failure."}, {"WWW-Authenticate": self.challenge(call)}
+            )
         if strikes.reply:
             return Reply(*strikes.reply(self.path))
         with self._lock:
@@ -122,23 +150,32 @@ class Koha(System):
             value = json.loads(call.body)
         except ValueError:
             value = None
+        if refused := self._refused_value(value, patron):
+            return refused
+        self.changes.append((call.method, str(value.get("cardnumber"))))
+        if patron is None:
+            made = self._insert(value)
+            return reply(201, self._read(call, made), {"Location": f"{self.path}/{made['patron_id']}"})
+        patron_id = patron["patron_id"]
+        patron.clear()
+        patron.update({**value, "patron_id": patron_id})
+        return reply(200, self._read(call, patron))
+
+    def _refused_value(self, value: Any, patron: Record | None) -> Reply | None:
+        """What is wrong with a patron that is to be written; None where nothing is."""
         if not isinstance(value, dict):
             return _malformed([("/body", "Expected object.")])
-        if faults := [*_faults_of(value)]:
+        if faults := _faults_of(value):
             return _malformed(faults)
         if value["library_id"] not in LIBRARIES:
             return reply(400, {"error": "Given library_id does not exist"})
         if value["category_id"] not in CATEGORIES:
             return reply(400, {"error": "Given category_id does not exist"})
         if conflict := self._conflict(value, patron):
-            return reply(409, {"error": "A patron record matching these details already exists", "conflict": conflict})
-        self.changes.append((call.method, str(value.get("cardnumber"))))
-        if patron is None:
-            made = self._insert(value)
-            return reply(201, self._read(call, made), {"Location": f"{self.path}/{made['patron_id']}"})
-        patron.clear()
-        patron.update({**value, "patron_id": int(call.path.rpartition("/")[2])})
-        return reply(200, self._read(call, patron))
+            return reply(
+                409, {"error": "A patron record matching these details already exists", "conflict": conflict}
+            )
+        return None
 
     def _insert(self, value: Mapping[str, Any]) -> Record:
         patron_id = FIRST_ID + len(self.patrons)
@@ -148,7 +185,9 @@ class Koha(System):
 
     def _conflict(self, value: Mapping[str, Any], patron: Record | None) -> str:
         others = [other for other in self.patrons.values() if other is not patron]
-        taken = [name for name in UNIQUE if value.get(name) and any(o.get(name) == value[name] for o in others)]
+        taken = [
+            name for name in UNIQUE if value.get(name) and any(o.get(name) == value[name] for o in others)
+        ]
         return next(iter(taken), "")
 
     # --- what a feed of records would need, and patrons are not -------------------------------------------
@@ -184,7 +223,9 @@ def _faults_of(value: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _malformed(faults: Any) -> Reply:
     """The other shape of an error: that of the layer which checks a call against the API's description."""
-    return reply(400, {"errors": [{"message": words, "path": place} for place, words in faults], "status": 400})
+    return reply(
+        400, {"errors": [{"message": words, "path": place} for place, words in faults], "status": 400}
+    )
 
 
 def connection_document(base_url: str) -> dict[str, Any]:

@@ -44,7 +44,9 @@ def record_attempt(attempt: Attempt) -> None:
         attempts.append(attempt)
 
 
-def masked(attempts: Iterable[Attempt], connection: Connection, shown: frozenset[str]) -> list[dict[str, Any]]:
+def masked(
+    attempts: Iterable[Attempt], connection: Connection, shown: frozenset[str]
+) -> list[dict[str, Any]]:
     """Return the attempts as JSON values that may be kept and shown."""
     try:
         mask = Mask.of(connection)
@@ -82,7 +84,7 @@ def _body(body: bytes, mask: Mask, token: Mask | None, shown: frozenset[str]) ->
 
     def shadow(value: Any, *, is_shown: bool) -> Any:
         if isinstance(value, Mapping):
-            members = list(value.items())[:MAX_ITEMS]
+            members = [(name, part) for name, part in value.items() if part is not None][:MAX_ITEMS]
             return {text(str(name)): shadow(part, is_shown=name in shown) for name, part in members}
         if isinstance(value, list):
             return [shadow(part, is_shown=is_shown) for part in value[:MAX_ITEMS]]

@@ -5,39 +5,171 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('registration', '0010_billing_permissions'),
+        ("registration", "0010_billing_permissions"),
     ]
 
     operations = [
         migrations.AlterModelOptions(
-            name='student',
-            options={'ordering': ['number'], 'permissions': [('withdraw_student', 'Can withdraw student'), ('graduate_student', 'Can graduate student')]},
+            name="student",
+            options={
+                "ordering": ["number"],
+                "permissions": [
+                    ("withdraw_student", "Can withdraw student"),
+                    ("graduate_student", "Can graduate student"),
+                ],
+            },
         ),
         migrations.CreateModel(
-            name='LibraryAccount',
+            name="LibraryAccount",
             fields=[
-                ('student', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='library_account', serialize=False, to='registration.student')),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('provisioned', 'Provisioned'), ('failed', 'Failed'), ('blocked', 'Blocked'), ('deprovisioned', 'De-provisioned')], default='pending', max_length=13)),
-                ('is_wanted', models.BooleanField(default=True, help_text='Whether the library was last asked to provide it.')),
-                ('request_number', models.PositiveIntegerField(default=1)),
-                ('requested_at', models.DateTimeField(help_text='When the last request was caused: the promise counts from here.')),
-                ('settled_at', models.DateTimeField(blank=True, help_text='When the library confirmed the last request.', null=True)),
-                ('why', models.CharField(help_text='What caused the last request.', max_length=500)),
-                ('reason', models.CharField(blank=True, help_text='Why it failed, or what it waits for.', max_length=500)),
-                ('grace_ends_at', models.DateTimeField(blank=True, help_text='Until when an account is kept whose student has no enrollment any more.', null=True)),
-                ('override', models.CharField(blank=True, choices=[('provision', 'Provisioned by hand'), ('deprovision', 'De-provisioned by hand')], default='', max_length=11)),
-                ('override_reason', models.CharField(blank=True, max_length=500)),
-                ('overridden_by', models.CharField(blank=True, max_length=150)),
-                ('overridden_at', models.DateTimeField(blank=True, null=True)),
-                ('remote_id', models.CharField(blank=True, help_text='What the library calls the account, once it has confirmed it.', max_length=120)),
+                (
+                    "student",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="library_account",
+                        serialize=False,
+                        to="registration.student",
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("provisioned", "Provisioned"),
+                            ("failed", "Failed"),
+                            ("blocked", "Blocked"),
+                            ("deprovisioned", "De-provisioned"),
+                        ],
+                        default="pending",
+                        max_length=13,
+                    ),
+                ),
+                (
+                    "is_wanted",
+                    models.BooleanField(
+                        default=True, help_text="Whether the library was last asked to provide it."
+                    ),
+                ),
+                ("request_number", models.PositiveIntegerField(default=1)),
+                (
+                    "requested_at",
+                    models.DateTimeField(
+                        help_text="When the last request was caused: the promise counts from here."
+                    ),
+                ),
+                (
+                    "settled_at",
+                    models.DateTimeField(
+                        blank=True, help_text="When the library confirmed the last request.", null=True
+                    ),
+                ),
+                ("why", models.CharField(help_text="What caused the last request.", max_length=500)),
+                (
+                    "reason",
+                    models.CharField(
+                        blank=True, help_text="Why it failed, or what it waits for.", max_length=500
+                    ),
+                ),
+                (
+                    "grace_ends_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Until when an account is kept whose student has no enrollment any more.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "override",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("provision", "Provisioned by hand"),
+                            ("deprovision", "De-provisioned by hand"),
+                        ],
+                        default="",
+                        max_length=11,
+                    ),
+                ),
+                ("override_reason", models.CharField(blank=True, max_length=500)),
+                ("overridden_by", models.CharField(blank=True, max_length=150)),
+                ("overridden_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "remote_id",
+                    models.CharField(
+                        blank=True,
+                        help_text="What the library calls the account, once it has confirmed it.",
+                        max_length=120,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['student'],
-                'permissions': [('override_libraryaccount', 'Can provision and de-provision library accounts by hand')],
-                'indexes': [models.Index(condition=models.Q(('status', 'pending')), fields=['student'], name='library_account_pending'), models.Index(condition=models.Q(('grace_ends_at__isnull', False)), fields=['grace_ends_at'], name='library_account_grace')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'provisioned', 'failed', 'blocked', 'deprovisioned'])), name='library_account_status_known'), models.CheckConstraint(condition=models.Q(('override', ''), ('override__in', ['provision', 'deprovision']), _connector='OR'), name='library_account_override_known'), models.CheckConstraint(condition=models.Q(('override', ''), models.Q(models.Q(('override_reason', ''), _negated=True), models.Q(('overridden_by', ''), _negated=True)), _connector='OR'), name='library_account_override_says_who_and_why'), models.CheckConstraint(condition=models.Q(models.Q(('is_wanted', False), ('status', 'provisioned'), _negated=True), models.Q(('is_wanted', True), ('status', 'deprovisioned'), _negated=True)), name='library_account_settled_is_as_wanted'), models.CheckConstraint(condition=models.Q(models.Q(('status__in', ['provisioned', 'deprovisioned']), _negated=True), ('settled_at__isnull', False), _connector='OR'), name='library_account_confirmed_says_when'), models.CheckConstraint(condition=models.Q(models.Q(('status__in', ['failed', 'blocked']), _negated=True), models.Q(('reason', ''), _negated=True), _connector='OR'), name='library_account_trouble_says_why')],
+                "ordering": ["student"],
+                "permissions": [
+                    ("override_libraryaccount", "Can provision and de-provision library accounts by hand")
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("status", "pending")),
+                        fields=["student"],
+                        name="library_account_pending",
+                    ),
+                    models.Index(
+                        condition=models.Q(("grace_ends_at__isnull", False)),
+                        fields=["grace_ends_at"],
+                        name="library_account_grace",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ["pending", "provisioned", "failed", "blocked", "deprovisioned"])
+                        ),
+                        name="library_account_status_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("override", ""), ("override__in", ["provision", "deprovision"]), _connector="OR"
+                        ),
+                        name="library_account_override_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("override", ""),
+                            models.Q(
+                                models.Q(("override_reason", ""), _negated=True),
+                                models.Q(("overridden_by", ""), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="library_account_override_says_who_and_why",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("is_wanted", False), ("status", "provisioned"), _negated=True),
+                            models.Q(("is_wanted", True), ("status", "deprovisioned"), _negated=True),
+                        ),
+                        name="library_account_settled_is_as_wanted",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("status__in", ["provisioned", "deprovisioned"]), _negated=True),
+                            ("settled_at__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="library_account_confirmed_says_when",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("status__in", ["failed", "blocked"]), _negated=True),
+                            models.Q(("reason", ""), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="library_account_trouble_says_why",
+                    ),
+                ],
             },
         ),
     ]

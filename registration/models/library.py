@@ -51,19 +51,23 @@ class LibraryAccount(models.Model):
     student = models.OneToOneField(
         Student, on_delete=models.PROTECT, primary_key=True, related_name="library_account"
     )
-    status = models.CharField(
-        max_length=13, choices=LibraryStatus.choices, default=LibraryStatus.PENDING
+    status = models.CharField(max_length=13, choices=LibraryStatus.choices, default=LibraryStatus.PENDING)
+    is_wanted = models.BooleanField(
+        default=True, help_text="Whether the library was last asked to provide it."
     )
-    is_wanted = models.BooleanField(default=True, help_text="Whether the library was last asked to provide it.")
     request_number = models.PositiveIntegerField(default=1)
-    requested_at = models.DateTimeField(help_text="When the last request was caused: the promise counts from here.")
+    requested_at = models.DateTimeField(
+        help_text="When the last request was caused: the promise counts from here."
+    )
     settled_at = models.DateTimeField(
         null=True, blank=True, help_text="When the library confirmed the last request."
     )
     why = models.CharField(max_length=500, help_text="What caused the last request.")
     reason = models.CharField(max_length=500, blank=True, help_text="Why it failed, or what it waits for.")
     grace_ends_at = models.DateTimeField(
-        null=True, blank=True, help_text="Until when an account is kept whose student has no enrollment any more."
+        null=True,
+        blank=True,
+        help_text="Until when an account is kept whose student has no enrollment any more.",
     )
     override = models.CharField(max_length=11, choices=LibraryOverride.choices, blank=True, default="")
     override_reason = models.CharField(max_length=500, blank=True)
@@ -92,7 +96,8 @@ class LibraryAccount(models.Model):
             ),
             models.CheckConstraint(
                 name="library_account_settled_is_as_wanted",
-                condition=~Q(status="provisioned", is_wanted=False) & ~Q(status="deprovisioned", is_wanted=True),
+                condition=~Q(status="provisioned", is_wanted=False)
+                & ~Q(status="deprovisioned", is_wanted=True),
             ),
             models.CheckConstraint(
                 name="library_account_confirmed_says_when",
@@ -104,9 +109,7 @@ class LibraryAccount(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["student"], name="library_account_pending", condition=Q(status="pending")
-            ),
+            models.Index(fields=["student"], name="library_account_pending", condition=Q(status="pending")),
             models.Index(
                 fields=["grace_ends_at"],
                 name="library_account_grace",

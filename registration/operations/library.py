@@ -149,7 +149,9 @@ def follow_enrollment_again(student: Student, *, reason: str) -> LibraryAccount:
     account.override, account.override_reason = "", ""
     account.overridden_by, account.overridden_at = "", None
     account.save(update_fields=["override", "override_reason", "overridden_by", "overridden_at"])
-    audit.record("library_account.override_lifted", account, reason=reason, detail={"student": student.number})
+    audit.record(
+        "library_account.override_lifted", account, reason=reason, detail={"student": student.number}
+    )
     follow_library_access(Student.objects.filter(pk=student.pk))
     account.refresh_from_db()
     return account
@@ -170,7 +172,10 @@ def _override(student: Student, override: LibraryOverride, reason: str) -> Libra
     account.grace_ends_at = None
     account.save()
     audit.record(
-        f"library_account.{override}_asked_by_hand", account, reason=reason, detail={"student": student.number}
+        f"library_account.{override}_asked_by_hand",
+        account,
+        reason=reason,
+        detail={"student": student.number},
     )
     library_changed.send(sender=LibraryAccount, students=[student.pk])
     return account

@@ -31,7 +31,9 @@ class Command(OutcomeCommand):
         again = actions.add_parser("retry", help="make due at once what failed its last attempt")
         chosen = again.add_mutually_exclusive_group(required=True)
         chosen.add_argument("message", nargs="?", type=int, metavar="ID", help="one message")
-        chosen.add_argument("--all-failed", action="store_true", help="every message that failed its last attempt")
+        chosen.add_argument(
+            "--all-failed", action="store_true", help="every message that failed its last attempt"
+        )
         again.add_argument("--reason", default="", help="why; it is kept in the audit trail")
         for action in (drain, again):
             action.add_argument("--json", action="store_true", help="print one JSON value instead of text")
@@ -53,6 +55,7 @@ def _drain() -> Outcome:
     sweep = reconcile_library()
     done = work_off(is_patient=True)
     send_alerts()
+    counts = _counts()
     data = {
         "attempted": done.attempted,
         "delivered": done.counts[Settled.DELIVERED],
@@ -60,14 +63,14 @@ def _drain() -> Outcome:
         "blocked": done.counts[Settled.BLOCKED],
         "escalated": done.counts[Settled.ESCALATED],
         "sweep": {"requested": sweep.followed.requested, "ended": sweep.ended, "held": sweep.held},
-        "outbox": _counts(),
+        "outbox": counts,
     }
     line = (
         f"{data['attempted']} attempts: {data['delivered']} delivered, {data['failed']} failed "
         f"({data['escalated']} of them for the last time), {data['blocked']} blocked."
     )
     held = [f"{sweep.held} library accounts wait for a person: the sweep is held."] if sweep.held else []
-    return Outcome(data, [line, *held, _summary(data["outbox"])])
+    return Outcome(data, [line, *held, _summary(counts)])
 
 
 def _retry(options: dict[str, Any]) -> Outcome:
@@ -78,7 +81,9 @@ def _retry(options: dict[str, Any]) -> Outcome:
             raise Refusal(f"There is no outbox message {options['message']}.")
     count = retry(messages, reason=options["reason"])
     if not count and not options["all_failed"]:
-        raise Refusal(f"Message {options['message']} did not fail its last attempt: there is nothing to retry.")
+        raise Refusal(
+            f"Message {options['message']} did not fail its last attempt: there is nothing to retry."
+        )
     return Outcome({"retried": count, **_counts()}, [f"{count} messages are due now."])
 
 
@@ -88,7 +93,9 @@ def _counts() -> dict[str, Any]:
     return {
         **{status: found.get(status, 0) for status in MessageStatus.values},
         "due": OutboxMessage.objects.due(timezone.now()).count(),
-        "paused": list(DeliveryPause.objects.order_by("connection__slug").values_list("connection__slug", flat=True)),
+        "paused": list(
+            DeliveryPause.objects.order_by("connection__slug").values_list("connection__slug", flat=True)
+        ),
     }
 
 

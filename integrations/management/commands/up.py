@@ -55,20 +55,22 @@ class Command(BaseCommand):
         address = f"http://{processes.HOST}:{port}"
         (settings.INSTANCE_DIR / "address").write_text(f"{address}\n")
         base_url = os.environ.get("BASE_URL", "").rstrip("/") or address
-        aid = demo.choose_simulator("aid", settings.INSTANCE_DIR) if with_demo else None
+        systems = [
+            demo.choose_simulator(system, settings.INSTANCE_DIR) for system in demo.DOCUMENTS if with_demo
+        ]
         _say(f"starting in {settings.INSTANCE_DIR}; the first start takes a little longer")
         with Supervisor(
             logs=settings.INSTANCE_DIR / "logs",
             folder=settings.BASE_DIR,
-            environment=_environment(base_url, aid),
+            environment=_environment(base_url, systems),
             say=_say,
         ) as supervisor:
             _provide_broker(supervisor)
             _migrate()
-            first_looks = _prepare_demo(aid) if aid else {}
+            first_looks = _prepare_demo(systems) if systems else {}
             connections.close_all()
-            if aid:
-                supervisor.start(processes.simulator(aid.system, aid.port))
+            for simulator in systems:
+                supervisor.start(processes.simulator(simulator.system, simulator.port))
             supervisor.start(processes.web(port, base_url))
             supervisor.start(processes.worker(port))
             supervisor.start(processes.beat(port))
@@ -100,9 +102,12 @@ def _only_one(folder: Path) -> Iterator[None]:
         yield
 
 
-def _environment(base_url: str, aid: demo.Simulator | None) -> dict[str, str]:
+def _environment(base_url: str, systems: list[demo.Simulator]) -> dict[str, str]:
     """What the children are told beside what the operator said: one folder, one address, and no password."""
-    reachable = [os.environ.get("ALLOW_PRIVATE_HOSTS", ""), f"{processes.HOST}:{aid.port}" if aid else ""]
+    reachable = [
+        os.environ.get("ALLOW_PRIVATE_HOSTS", ""),
+        *(f"{processes.HOST}:{simulator.port}" for simulator in systems),
+    ]
     told = {name: value for name, value in os.environ.items() if name != "ADMIN_PASSWORD"}
     return {
         **told,
@@ -143,10 +148,10 @@ def _make_logins(*, with_demo: bool) -> dict[str, Login]:
     return logins
 
 
-def _prepare_demo(aid: demo.Simulator) -> dict[str, str]:
+def _prepare_demo(systems: list[demo.Simulator]) -> dict[str, str]:
     """Load the demo; return the pages to look at first, by what they show."""
     demo.load_university()
-    connection = demo.connect_aid(aid)
+    connection, *_ = [demo.connect(simulator) for simulator in systems]
     student = Student.objects.get(number=FIRST_STUDENT)
     return {
         "a student": reverse("admin:registration_student_change", args=[student.pk]),
