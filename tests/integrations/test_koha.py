@@ -163,7 +163,7 @@ def test_a_card_or_login_that_is_taken_exists(koha: Connector, books: Library) -
         ),
     ],
 )
-def test_both_shapes_of_errors_are_understood(settings: dict[str, str], means: ErrorClass, said: str) -> None:
+def test_both_shapes_of_errors_are_understood(codes: dict[str, str], means: ErrorClass, said: str) -> None:
     with library(settings=codes) as books, pytest.raises(TransportError, match=said) as caught:
         connector_for(books.connection).do(PROVISION_ACCOUNT, ADA)
     assert caught.value.error_class is means
