@@ -113,12 +113,13 @@ class OutboxMessage(models.Model):
             ),
             models.CheckConstraint(
                 name="outbox_message_is_held_while_waiting",
-                condition=Q(lease_ends_at__isnull=True) | Q(status=MessageStatus.WAITING),
+                condition=Q(lease_ends_at__isnull=True)
+                | ~Q(status__in=["delivered", "escalated", "superseded"]),
             ),
             models.CheckConstraint(
                 name="outbox_message_ended_says_when",
-                condition=Q(status__in=["waiting", "escalated"], ended_at__isnull=True)
-                | Q(status__in=["delivered", "superseded"], ended_at__isnull=False),
+                condition=(~Q(status__in=["waiting", "escalated"]) | Q(ended_at__isnull=True))
+                & (~Q(status__in=["delivered", "superseded"]) | Q(ended_at__isnull=False)),
             ),
         ]
         indexes = [

@@ -147,7 +147,7 @@ def test_a_message_that_kills_every_process_is_put_before_a_person(
 def test_a_fault_of_our_own_ends_no_other_delivery(
     students: list[Student], section: Section, books: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = enroll(section, *students[:2])
+    first, _ = enroll(section, *students[:2])
     right = EFFECTS["library.provision"].bring_about
 
     def broken(message: OutboxMessage, connector: object) -> object:
