@@ -59,7 +59,7 @@ def queue_library_messages(students: Sequence[int] | None, **_: Any) -> int:
 
 
 def _queue(system: Connection, students: Sequence[int] | None) -> int:
-    params: dict[str, str | int | bool] = {
+    params: dict[str, str | int | bool | None] = {
         "connection": system.pk,
         "provision": PROVISION.kind,
         "deprovision": DEPROVISION.kind,

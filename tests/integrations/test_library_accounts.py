@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import time_machine
@@ -435,7 +436,7 @@ def test_two_enrollments_at_once_are_one_account_and_one_message() -> None:
     with library() as books:
         outcomes = race(
             student.billing_account,
-            [lambda section=section: operations.enroll(student, section) for section in sections],
+            [partial(operations.enroll, student, section) for section in sections],
         )
         assert [outcome for outcome in outcomes if isinstance(outcome, Exception)] == []
         assert OutboxMessage.objects.count() == 1
@@ -445,10 +446,8 @@ def test_two_enrollments_at_once_are_one_account_and_one_message() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_several_workers_at_once_send_each_message_once() -> None:
-    students, section = (
-        make_students(20) if make_terms() else [],
-        make_section(Term.objects.get(code="2026FA"), capacity=50),
-    )
+    section = make_section(make_terms()[0], capacity=50)
+    students = make_students(20)
     with library(limits={"concurrent": 4}) as books:
         for student in students:
             operations.enroll(student, section)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -65,9 +66,9 @@ def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with process(broker_command(path, tmp_path), tmp_path / "broker.log"):
         until(lambda: broker_answers(url), START_SECONDS, "the broker does not answer")
         monkeypatch.undo()  # the doorbell is the real one here
-        monkeypatch.setattr(doorbell.current_app.conf, "broker_url", url)
-        monkeypatch.setattr(doorbell.current_app.conf, "broker_write_url", url)
-        monkeypatch.setattr(doorbell.current_app.amqp, "_producer_pool", None)
+        monkeypatch.setattr(current_app.conf, "broker_url", url)
+        monkeypatch.setattr(current_app.conf, "broker_write_url", url)
+        monkeypatch.setattr(current_app.amqp, "_producer_pool", None)
         yield url
 
 
