@@ -28,7 +28,7 @@ from registration.models import Student
 
 @admin.register(OutboxMessage)
 class OutboxMessageAdmin(ReadOnlyAdmin):
-    list_display = ["number", "badge", "what", "about", "attempts", "created_at", "due_at", "said"]
+    list_display = ["number", "badge", "what", "about", "attempts", "created_at", "said"]
     list_display_links = ["number"]
     list_filter = ["status", "connection", "kind"]
     list_select_related = ["connection"]
