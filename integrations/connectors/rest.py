@@ -6,29 +6,18 @@ from typing import ClassVar
 from urllib.parse import urldefrag, urljoin
 
 import jmespath
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from integrations.connectors.authentication import secret_parameter_names, with_query, without_query
-from integrations.connectors.base import Answer, Connector, ConnectorSettings, decoded
+from integrations.connectors.base import Answer
 from integrations.connectors.incremental import Incremental
-from integrations.connectors.operations import (
-    DEPROVISION_ACCOUNT,
-    LOOK_UP_ACCOUNT,
-    OPERATIONS,
-    PROVISION_ACCOUNT,
-    REOPEN_ACCOUNT,
-    AccountFound,
-    CardHolder,
-    CardNumber,
-    RemoteAccount,
-)
 from integrations.connectors.pagination import NoPagination, Pagination, Received, check_expression
-from integrations.connectors.templates import NOT_FOUND, OperationTemplate
-from integrations.models import Connection, Stream
+from integrations.connectors.templated import TemplatedOperations
+from integrations.models import Stream
 from integrations.models.connection import origin_of
 from integrations.transports.error_table import USUAL_ERRORS, ErrorTable, Rule
 from integrations.transports.errors import ErrorClass, NotUnderstood
-from integrations.transports.http import HttpTransport, Request
+from integrations.transports.http import Request
 
 
 class Endpoint(BaseModel):
@@ -46,25 +35,10 @@ class Endpoint(BaseModel):
         return check_expression(value or "@")
 
 
-class RestSettings(ConnectorSettings):
-    """What the system can be asked to do: a template for each operation."""
-
-    operations: dict[str, OperationTemplate] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _are_operations(self) -> RestSettings:
-        for name, template in self.operations.items():
-            if name not in OPERATIONS:
-                raise ValueError(f"operations: there is no {name}; there are {', '.join(sorted(OPERATIONS))}")
-            template.check(name)
-        return self
-
-
-class RestConnector(Connector):
+class RestConnector(TemplatedOperations):
     key: ClassVar[str] = "rest"
     label: ClassVar[str] = "Generic REST"
     datasets: ClassVar[frozenset[str]] = frozenset({"aid_awards"})
-    Settings: ClassVar[type[ConnectorSettings]] = RestSettings
     errors: ClassVar[ErrorTable] = ErrorTable(
         rules=(Rule(ErrorClass.EXISTS, status=409, words="it has something like this already"),),
         in_success=USUAL_ERRORS.in_success,
@@ -94,61 +68,6 @@ class RestConnector(Connector):
         if endpoint.pagination.follows_addresses and following:
             following = self._token_of(following, urljoin(self._first_address(endpoint), token), stream)
         return Answer(records, following, endpoint.pagination.announced(received))
-
-    @classmethod
-    def operations_of(cls, connection: Connection) -> frozenset[str]:
-        return frozenset(RestSettings.model_validate(connection.settings).operations)
-
-    def provision_account(self, transport: HttpTransport, holder: CardHolder) -> RemoteAccount:
-        return self._made(transport, PROVISION_ACCOUNT.name, holder)
-
-    def reopen_account(self, transport: HttpTransport, holder: CardHolder) -> RemoteAccount:
-        return self._made(transport, REOPEN_ACCOUNT.name, holder)
-
-    def deprovision_account(self, transport: HttpTransport, wanted: CardNumber) -> AccountFound:
-        return self._answer(transport, DEPROVISION_ACCOUNT.name, wanted)
-
-    def look_up_account(self, transport: HttpTransport, wanted: CardNumber) -> AccountFound:
-        return self._answer(transport, LOOK_UP_ACCOUNT.name, wanted, accepts=frozenset({NOT_FOUND}))
-
-    def _made(self, transport: HttpTransport, operation: str, holder: CardHolder) -> RemoteAccount:
-        found = self._answer(transport, operation, holder).account
-        if found is None:
-            raise NotUnderstood("the answer has no account")
-        return found
-
-    def _answer(
-        self,
-        transport: HttpTransport,
-        operation: str,
-        arguments: CardHolder | CardNumber,
-        *,
-        accepts: frozenset[int] = frozenset(),
-    ) -> AccountFound:
-        """Do what the operation's template says, and find the account in the answer; an answer without a body has none."""
-        template, values = self._templates[operation], arguments.model_dump()
-        headers = {"Content-Type": "application/json"} if template.body is not None else {}
-        response = transport.exchange(
-            Request(
-                f"{self.connection.base_url.rstrip('/')}/{template.address(values).lstrip('/')}",
-                template.method,
-                params=template.params(values),
-                headers={**headers, **self.connection.secrets.get("headers", {})},
-                auth=self.auth,
-                body=template.content(values),
-                accepts=accepts,
-            )
-        )
-        if response.status in accepts or not response.body:
-            return AccountFound()
-        try:
-            return template.result(decoded(response.body), values)
-        except ValueError as error:
-            raise NotUnderstood(str(error)) from None
-
-    @property
-    def _templates(self) -> dict[str, OperationTemplate]:
-        return RestSettings.model_validate(self.connection.settings).operations
 
     def incremental(self, stream: Stream) -> Incremental | None:
         return Endpoint.model_validate(stream.endpoint).incremental
