@@ -19,12 +19,21 @@ GROUPS: Final = (
         (
             "integrations.connection",
             "integrations.syncrun",
+            "integrations.outboxmessage",
             "integrations.rejectedrecord",
             "integrations.termcode",
             "integrations.alert",
         ),
     ),
-    ("Students", ("registration.student", "registration.enrollment", "registration.housingassignment")),
+    (
+        "Students",
+        (
+            "registration.student",
+            "registration.enrollment",
+            "registration.housingassignment",
+            "registration.libraryaccount",
+        ),
+    ),
     (
         "Billing",
         (

@@ -26,6 +26,8 @@ app.conf.beat_schedule = {
     "show-life": {"task": "integrations.tasks.show_life", "schedule": SIGN_SECONDS},
     "start-due-syncs": {"task": "integrations.tasks.start_due_syncs", "schedule": 10.0},
     "sweep-runs": {"task": "integrations.tasks.sweep_runs", "schedule": 15.0},
+    "deliver": {"task": "integrations.tasks.deliver", "schedule": 10.0},
+    "sweep-library": {"task": "integrations.tasks.sweep_library", "schedule": 300.0},
     "seal-audit": {"task": "audit.tasks.seal", "schedule": 5.0},
     "export-audit-head": {"task": "audit.tasks.export_hourly_head", "schedule": 3600.0},
     "close-floods": {"task": "audit.tasks.close_floods", "schedule": 30.0},

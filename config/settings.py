@@ -167,6 +167,10 @@ CURRENCY = env.str("CURRENCY", default="USD")
 RUN_LEASE_SECONDS = env.int("RUN_LEASE_SECONDS", default=30)
 # Where a test stops processes on the road of a run (integrations/sync/failpoints.py); nowhere in any installation.
 FAILPOINTS_DIR = env.str("FAILPOINTS_DIR", default="") or None
+# How long after its last day a term still gives access to the library: longer than the break between two terms.
+LIBRARY_BRIDGE_DAYS = env.int("LIBRARY_BRIDGE_DAYS", default=30)
+# How long a library account stays after the last enrollment that gave access was given up.
+LIBRARY_GRACE_HOURS = env.int("LIBRARY_GRACE_HOURS", default=24)
 # What connections may reach though it is not on the public internet: host:port, separated by commas.
 ALLOW_PRIVATE_HOSTS = [*env.list("ALLOW_PRIVATE_HOSTS", default=[]), *simulated_hosts(INSTANCE_DIR)]
 # The proxy through which connections go out, such as http://proxy.example.edu:3128. Nothing else chooses one.

@@ -7,14 +7,16 @@ from enum import StrEnum
 from typing import Any, Final
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import Count, F, Min, QuerySet
 from django.utils import timezone
 
-from integrations.models import Alert, Breaker, Stream, SyncRun
+from integrations.models import Alert, Breaker, OutboxMessage, Stream, SyncRun
 from integrations.models.alert import Severity
 
 # What the incidents of circuit breakers begin with.
 BREAKER: Final = "breaker:"
+# What the incidents of deliveries that wait for a person begin with.
+DELIVERY: Final = "delivery:"
 
 
 class Incident(StrEnum):
@@ -23,6 +25,7 @@ class Incident(StrEnum):
     SYNC = "sync"  # a run failed, or its plan is held
     SILENT = "silent"  # nothing has succeeded for longer than it should take
     FEW = "few"  # far fewer records came than usually do
+    LIBRARY = "library"  # a sweep would end more library accounts than usual
     LEDGER = "ledger"  # bills are not what records and fee schedules say
     BEAT = "beat"  # nobody rang for due work
     WORKER = "worker"  # nobody did it
@@ -31,7 +34,7 @@ class Incident(StrEnum):
 
 # How soon somebody has to look, by what the incident's name begins with. What is not here is normal.
 SEVERITIES: Final[Mapping[str, Severity]] = dict.fromkeys(
-    (Incident.LEDGER, Incident.BEAT, Incident.WORKER, Incident.DISK), Severity.URGENT
+    (Incident.LEDGER, Incident.BEAT, Incident.WORKER, Incident.DISK, "delivery"), Severity.URGENT
 )
 
 
@@ -107,10 +110,51 @@ def notice_breakers() -> None:
     It looks at what is, not at what has happened: a change that nobody heard of is noticed all the same.
     """
     stopping = Breaker.objects.stopping().select_related("connection")
+    # One outage is one alert: of deliveries that failed because of it, somebody knows already.
+    stopping = stopping.exclude(connection__in=_suffering(DELIVERY))
     incidents = {f"{BREAKER}{breaker.connection.slug}": breaker for breaker in stopping}
     for incident, breaker in incidents.items():
         _raise_for_breaker(incident, breaker)
     close_all_but(incidents, beginning=BREAKER)
+
+
+def notice_deliveries() -> None:
+    """Open an incident for each connection with deliveries that wait for a person, and close those that are over. Where
+    the connection's circuit breaker is told of already, that is the same incident."""
+    escalated = OutboxMessage.objects.escalated().filter(connection__archived_at__isnull=True)
+    waiting = escalated.values("connection").annotate(first=Min("pk"), count=Count("pk")).order_by("first")
+    kept = []
+    for found in waiting:
+        first = OutboxMessage.objects.select_related("connection").get(pk=found["first"])
+        kept.append(f"{DELIVERY}{first.connection.slug}")
+        if not _suffering(BREAKER).filter(connection=first.connection).exists():
+            _raise_for_deliveries(kept[-1], first, found["count"])
+    close_all_but(kept, beginning=DELIVERY)
+
+
+def _raise_for_deliveries(incident: str, first: OutboxMessage, count: int) -> None:
+    waiting = f"{count:,} deliveries wait" if count > 1 else "A delivery waits"
+    text = (
+        f"{waiting} for a person: they failed as often as they are tried. The first of them, after {first.attempts} "
+        f"attempts: {first.reason} Nothing is lost: retry one, those that you select, or all of them."
+    )
+    open_incident(
+        incident,
+        counts=not Alert.objects.open().filter(incident=incident, text=text).exists(),
+        connection=first.connection,
+        message=first,
+        title=f"{first.connection.name}: deliveries have failed",
+        text=text,
+    )
+
+
+def _suffering(beginning: str) -> QuerySet[Alert, Any]:
+    """The connections (ids) with an open incident of this kind."""
+    return (
+        Alert.objects.open()
+        .filter(incident__startswith=beginning, connection__isnull=False)
+        .values("connection")
+    )
 
 
 def _raise_for_breaker(incident: str, breaker: Breaker) -> None:

@@ -128,6 +128,22 @@ class ConnectionDocument(_Part):
     limits: Limits = Field(default_factory=Limits)
     settings: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, value: object) -> object:
+        """What the slug and the kind of system say already may be left out: a name, and where tokens are given and how."""
+        if not isinstance(value, dict):
+            return value
+        filled = dict(value)
+        slug, auth = filled.get("slug"), filled.get("auth")
+        if "name" not in filled and isinstance(slug, str):
+            filled["name"] = slug.replace("-", " ").capitalize()
+        connector = CONNECTORS.get(str(filled.get("connector")))
+        if connector and connector.token_path and isinstance(auth, dict) and auth.get("type") == "oauth2":
+            address = str(filled.get("base_url", "")).rstrip("/") + connector.token_path
+            filled["auth"] = {"token_url": address, "client_auth": connector.client_auth, **auth}
+        return filled
+
     @model_validator(mode="after")
     def _fits_its_connector(self) -> ConnectionDocument:
         connector = CONNECTORS.get(self.connector)

@@ -11,6 +11,10 @@ from audit.context import Actor, acting
 from integrations import diagnosis, due_work, expiry, liveness, notices, operations, reminders, retention
 from integrations.models import SyncRun
 from integrations.models.pulse import Part
+from integrations.outbox.doorbell import ring
+from integrations.outbox.library import reconcile_library
+from integrations.outbox.settle import Settled
+from integrations.outbox.worker import work_off
 from integrations.sync.runner import execute_run
 from integrations.sync.silence import notice_silent_feeds
 from integrations.sync.verification import watch_ledger
@@ -18,6 +22,8 @@ from integrations.sync.verification import watch_ledger
 WORKER = Actor(kind="worker", name="schedule")
 # A queued run that nobody has taken for this long has lost its ring.
 UNANSWERED = datetime.timedelta(seconds=20)
+# For so long one task delivers, and then lets others have the worker.
+DELIVERY_SECONDS = 20.0
 
 
 @shared_task
@@ -55,6 +61,22 @@ def show_life() -> None:
     with acting(WORKER):
         liveness.show_life(Part.WORKER)
         diagnosis.watch_disk()
+
+
+def deliver() -> None:
+    """Work off the outbox for a while; whoever stops before the end rings for the next."""
+    done = work_off(DELIVERY_SECONDS)
+    if done.counts[Settled.ESCALATED]:
+        notices.send_alerts()
+    if done.is_cut_short:
+        ring()
+
+
+@shared_task
+def sweep_library() -> None:
+    """Bring every library account to what it should be, and tell where a person has to decide."""
+    with acting(WORKER):
+        reconcile_library()
 
 
 @shared_task

@@ -3,6 +3,7 @@
 from integrations.admin.alert import AlertAdmin
 from integrations.admin.connection import ConnectionAdmin
 from integrations.admin.consumer import ConsumerAdmin
+from integrations.admin.outbox import OutboxMessageAdmin
 from integrations.admin.rejection import RejectedRecordAdmin
 from integrations.admin.run import SyncRunAdmin
 from integrations.admin.term_code import TermCodeAdmin
@@ -13,6 +14,7 @@ __all__ = [
     "ConnectionAdmin",
     "ConsumerAdmin",
     "LoggedRequestAdmin",
+    "OutboxMessageAdmin",
     "RejectedRecordAdmin",
     "SyncRunAdmin",
     "TermCodeAdmin",

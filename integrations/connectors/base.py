@@ -6,7 +6,7 @@ connector never retries, sleeps, logs or reads Django settings.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +20,7 @@ from integrations.connectors.decoding import NotJson, decode
 from integrations.connectors.incremental import Incremental
 from integrations.connectors.joins import Join, Joined
 from integrations.connectors.loops import Trail, digest_of
+from integrations.connectors.operations import In, Operation, Out
 from integrations.connectors.pagination import Received
 from integrations.models import Connection, Stream
 from integrations.transports.error_table import USUAL_ERRORS, ErrorTable
@@ -89,6 +90,13 @@ class Connector(ABC):
     datasets: ClassVar[frozenset[str]] = frozenset()
     # Whether the document says where records lie and how they are paged; of most vendors the connector knows.
     has_endpoints: ClassVar[bool] = False
+    # The operations that it can do, by name; each is a method that is given the wire and the operation's input.
+    operations: ClassVar[frozenset[str]] = frozenset()
+    # Members of what is sent and answered that name no person, and so may be kept of an operation as they are.
+    shown: ClassVar[frozenset[str]] = frozenset()
+    # Where the vendor gives its tokens, below the connection's address, and how its clients prove themselves there.
+    token_path: ClassVar[str] = ""
+    client_auth: ClassVar[str] = ""
     Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
     # How the vendor's records become canonical ones under given settings, as a connection document writes a mapping: for
     # each dataset of which not only an administrator knows. A document's own mapping comes before it, field by field.
@@ -162,7 +170,7 @@ class Connector(ABC):
         token, count, trail = bookmark.token, bookmark.read, bookmark.trail
         for number in range(bookmark.pages + 1, MAX_PAGES + 1):
             response = transport.exchange(request(token))
-            answer = read(token, Received(_decoded(response.body), response.headers), count)
+            answer = read(token, Received(decoded(response.body), response.headers), count)
             trail.follow(number, answer.records, answer.next)
             count += len(answer.records)
             if not answer.next:
@@ -174,14 +182,14 @@ class Connector(ABC):
             token = answer.next
         raise NotUnderstood(f"the feed has more than {MAX_PAGES:,} pages")
 
-    @abstractmethod
     def request_page(self, stream: Stream, token: str, since: str) -> Request:
         """Return the request for the page that `token` stands for; "" is the first. `since` asks for what has changed
         after that moment, in the source's own writing; "" asks for everything."""
+        raise Unsupported(self.label, "pull", stream.dataset)
 
-    @abstractmethod
     def read_page(self, stream: Stream, token: str, received: Received, read: int) -> Answer:
         """Return the records of an answer and what follows it; `read` records came before. Raises NotUnderstood."""
+        raise Unsupported(self.label, "pull", stream.dataset)
 
     def joins(self, stream: Stream) -> Sequence[Join]:
         """What the dataset's records refer to in other tables of the system, and is to be put into them."""
@@ -203,16 +211,27 @@ class Connector(ABC):
         """How the source is asked for what has changed; None where it is always asked for everything."""
         return None
 
-    def do(self, operation: str, arguments: BaseModel) -> BaseModel:
-        """Perform a named operation. The base performs none."""
-        raise Unsupported(self.label, "do", operation)
+    @classmethod
+    def operations_of(cls, connection: Connection) -> frozenset[str]:  # noqa: ARG003 - others read its settings
+        """The names of what the connection's system can do."""
+        return cls.operations
+
+    def do(self, operation: Operation[In, Out], arguments: In) -> Out:
+        """Perform an operation: one try. Raises Unsupported for what the system cannot do, and a TransportError for what
+        did not succeed, or of which nobody knows whether it did."""
+        if operation.name not in self.operations_of(self.connection):
+            raise Unsupported(self.label, "do", operation.name)
+        with self.open_transport(Purpose.DO) as transport:
+            perform: Callable[[HttpTransport, In], Out] = getattr(self, operation.name)
+            return perform(transport, arguments)
 
     def hear(self, headers: dict[str, str], body: bytes) -> list[BaseModel]:
         """Verify a webhook and return its events. The base hears none."""
         raise Unsupported(self.label, "hear", "webhooks")
 
 
-def _decoded(body: bytes) -> Any:
+def decoded(body: bytes) -> Any:
+    """Return the JSON value that an answer is. Raises NotUnderstood for one that is none."""
     try:
         return decode(body)
     except NotJson:

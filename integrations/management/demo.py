@@ -14,7 +14,8 @@ from integrations.management.processes import HOST, free_port, is_free, manage
 from integrations.models import Connection
 from integrations.models.connection import origin_of
 from integrations.operations import save_connection
-from integrations.simulators import aid, housing
+from integrations.simulators import aid, housing, koha
+from registration.demo import assume_library_accounts
 from registration.models import LedgerEntry, Student
 
 
@@ -42,10 +43,11 @@ class _System:
     document: Callable[[str], dict[str, Any]]
 
 
-# Six of ten students have a room, and nobody has two.
+# Six of ten students have a room, and nobody has two; the library begins empty.
 _SYSTEMS: Final = {
     "aid": _System(2600, aid.connection_document),
     "housing": _System(1200, housing.connection_document),
+    "koha": _System(0, koha.connection_document),
 }
 # What is charged when the demo begins.
 _FIRST_TERM: Final = "2026FA"
@@ -75,11 +77,12 @@ def load_university() -> None:
     if not Student.objects.exists():
         # stdout is for the Ready block
         call_command("load_demo", without_fees=True, stdout=sys.stderr)
+        assume_library_accounts()
 
 
 def connect(simulator: Simulator) -> Connection:
-    """Return the demo's connection, saved anew when it is missing or the simulator has moved; otherwise it stays
-    as it is, with whatever was changed in it since."""
+    """Return the demo's connection to a simulated system, saved anew when it is missing or the simulator has moved;
+    otherwise it stays as it is, with whatever was changed in it since."""
     document = simulator.document
     connection = Connection.objects.filter(slug=document["slug"]).first()
     if connection is None or connection.origin != origin_of(simulator.address):

@@ -4,6 +4,7 @@ from integrations.models.alert import Alert, AlertNotice, AlertSubscription
 from integrations.models.allowance import Allowance, Passage
 from integrations.models.breaker import Breaker
 from integrations.models.connection import Connection, Stream
+from integrations.models.outbox import DeliveryAttempt, DeliveryPause, OutboxMessage
 from integrations.models.plan import Change, RejectedRecord, RunPage, SyncLink
 from integrations.models.pulse import Pulse
 from integrations.models.request_log import LoggedRequest
@@ -20,7 +21,10 @@ __all__ = [
     "Change",
     "Connection",
     "ConnectionToken",
+    "DeliveryAttempt",
+    "DeliveryPause",
     "LoggedRequest",
+    "OutboxMessage",
     "Passage",
     "Pulse",
     "RejectedRecord",

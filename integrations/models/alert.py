@@ -11,14 +11,18 @@ from django.db.models import Q
 from django.urls import reverse
 
 from integrations.models.connection import Connection, Stream
+from integrations.models.outbox import OutboxMessage
 from integrations.models.run import RunStatus, SyncRun
 
+# Where incidents of the installation are seen, if not on the front page.
+_PAGES: Final = {"library": "admin:registration_libraryaccount_sweep"}
 # How the incidents of the whole installation end.
 INSTALLATION_ENDS: Final = {
     "ledger": "It closes by itself when the next verification finds nothing wrong.",
     "beat": "It is over, and closes by itself after an hour.",
     "worker": "It is over, and closes by itself after an hour.",
     "disk": "It closes by itself when there is room again.",
+    "library": "It closes by itself when the sweep is approved, or has nothing unusual to end any more.",
 }
 # An incident that comes again this soon after it was over was never over; nobody is told that it was.
 CALM: Final = datetime.timedelta(minutes=5)
@@ -65,6 +69,7 @@ class Alert(models.Model):
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="alerts", null=True)
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="alerts", null=True)
     run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="alerts", null=True)
+    message = models.ForeignKey(OutboxMessage, on_delete=models.CASCADE, related_name="alerts", null=True)
     incident = models.CharField(
         max_length=120, help_text="What the incident is about: one open alert for each."
     )
@@ -121,6 +126,8 @@ class Alert(models.Model):
         """How the incident ends."""
         if self.run is not None and self.run.status == RunStatus.HELD:
             return "It waits for a person: approve the plan, withhold what tripped, or refuse it."
+        if self.message is not None:
+            return "It closes by itself when everything that was escalated is delivered. Retry it there, one or all."
         if self.connection is not None:
             return "It closes by itself when its cause is gone."
         if self.stream is None:
@@ -128,12 +135,14 @@ class Alert(models.Model):
         return "It closes by itself when the next run succeeds as it should."
 
     def get_absolute_url(self) -> str:
-        """Where the incident can be seen: its run or, when nothing has run, its connection; else the front page."""
+        """Where the incident can be seen: its run, its message or, when there is neither, its connection; else the front page."""
         if self.run is not None:
             return self.run.get_absolute_url()
+        if self.message is not None:
+            return self.message.get_absolute_url()
         connection_id = self.stream.connection_id if self.stream else self.connection_id
         if connection_id is None:
-            return reverse("admin:index")
+            return reverse(_PAGES.get(self.incident, "admin:index"))
         return reverse("admin:integrations_connection_change", args=[connection_id])
 
     @property

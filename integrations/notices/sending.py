@@ -9,7 +9,7 @@ import structlog
 from django.core.mail import EmailMessage
 from django.utils import timezone
 
-from integrations.alerts import notice_breakers
+from integrations.alerts import notice_breakers, notice_deliveries
 from integrations.models.alert import AlertNotice, AlertNoticeQuerySet
 from integrations.notices.letters import Letter, letter_of, letter_of_the_day
 from integrations.notices.owed import owe_notices
@@ -22,6 +22,7 @@ CLAIM: Final = datetime.timedelta(minutes=2)
 def send_alerts() -> int:
     """Look what is the matter, and send every letter that is owed. Returns how many were sent."""
     notice_breakers()
+    notice_deliveries()
     owe_notices()
     owed = AlertNotice.objects.owed(timezone.now())
     single = [_send_single(pk) for pk in list(owed.filter(is_daily=False).values_list("pk", flat=True))]
@@ -47,7 +48,9 @@ def _claim(wanted: AlertNoticeQuerySet) -> list[AlertNotice]:
     if not wanted.owed(now).update(claim_ends_at=ends_at):
         return []
     ours = wanted.filter(claim_ends_at=ends_at, sent_at__isnull=True)
-    return list(ours.select_related("person", "alert__run", "alert__connection", "alert__stream"))
+    return list(
+        ours.select_related("person", "alert__run", "alert__connection", "alert__stream", "alert__message")
+    )
 
 
 def _send(letter: Letter, notices: list[AlertNotice]) -> bool:

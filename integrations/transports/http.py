@@ -126,7 +126,7 @@ class HttpTransport:
         error: TransportError | None = None
         try:
             response = self._follow(request)
-            error = self._error_in(response)
+            error = self._error_in(request, response)
         except TransportError as caught:
             error = caught
         error = cut_short() or error
@@ -137,7 +137,9 @@ class HttpTransport:
             raise error
         return response  # type: ignore[return-value] # without an error there is one
 
-    def _error_in(self, response: Response) -> TransportError | None:
+    def _error_in(self, request: Request, response: Response) -> TransportError | None:
+        if response.status in request.accepts:
+            return None
         error = self.errors.error_in(response.status, response.body)
         if error is not None and "Retry-After" in response.headers:
             error.retry_after = seconds_until(response.headers["Retry-After"])

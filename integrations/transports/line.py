@@ -18,6 +18,7 @@ from integrations.transports.egress import EgressRefused, Refusal
 from integrations.transports.interruption import pause
 from integrations.transports.messages import Attempt, Purpose, Request, Timeouts
 from integrations.transports.quota import USUAL_QUOTA, QuotaHeaders, pause_after
+from integrations.transports.recording import record_attempt
 from integrations.transports.request_log import RequestLog
 
 log = structlog.get_logger(__name__)
@@ -76,6 +77,7 @@ class ConnectionLine:
     def note(self, attempt: Attempt) -> None:
         self._keeping(self._end_turn, attempt)
         self._keeping(self._log.note, attempt)
+        record_attempt(attempt)
         self._keeping(self._learn, attempt)
         if isinstance(attempt.error, EgressRefused):
             _record_refusal(self.connection, attempt.error.refusal)

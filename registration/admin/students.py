@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -29,6 +30,7 @@ from registration.panels import drawn_panels
 from registration.statement import statement_of
 
 ENTRIES_SHOWN = 200
+REFUSALS_SHOWN = 10
 
 
 @admin.register(Student)
@@ -40,6 +42,21 @@ class StudentAdmin(LooksAreAudited, KeptAdmin):
     search_fields = ["number", "given_name", "family_name", "email"]
     show_full_result_count = False
     change_form_template = "admin/registration/student/change_form.html"
+    actions = ["graduate_selected"]
+
+    def has_graduate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("registration.graduate_student")
+
+    @admin.action(description="Graduate the selected students", permissions=["graduate"])
+    def graduate_selected(self, request: HttpRequest, queryset: QuerySet[Student]) -> None:
+        numbers = list(queryset.values_list("number", flat=True))
+        done = operations.graduate(numbers, reason="Graduated from the list of students.")
+        if done.graduated:
+            messages.success(request, f"{len(done.graduated):,} graduated.")
+        for number, why in list(done.left_out.items())[:REFUSALS_SHOWN]:
+            messages.error(request, f"{number} did not graduate: {why}.")
+        if len(done.left_out) > REFUSALS_SHOWN:
+            messages.error(request, f"And {len(done.left_out) - REFUSALS_SHOWN:,} more did not.")
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -71,6 +88,8 @@ class StudentAdmin(LooksAreAudited, KeptAdmin):
         super().save_model(request, obj, form, change)
         if change and "residency" in form.changed_data:
             operations.follow_residency(obj)
+        if change and "status" in form.changed_data:
+            operations.follow_library_access(Student.objects.filter(pk=obj.pk))
 
     def statement(self, request: HttpRequest, pk: int, code: str) -> HttpResponse:
         """The account of a term, for the screen and for paper."""

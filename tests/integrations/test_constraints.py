@@ -22,7 +22,10 @@ from integrations.models import (
     Change,
     Connection,
     ConnectionToken,
+    DeliveryAttempt,
+    DeliveryPause,
     LoggedRequest,
+    OutboxMessage,
     Passage,
     Pulse,
     RejectedRecord,
@@ -74,6 +77,8 @@ def boundary(db: None) -> None:
         )
     )
     Allowance.objects.create(key="connection:1")
+    message = OutboxMessage.objects.create(**RIGHT[OutboxMessage]() | {"key": "library:7:1"})
+    DeliveryAttempt.objects.create(message=message, number=1, fence=1, started_at=NOW, holder="host:1")
 
 
 def stream() -> Stream:
@@ -158,6 +163,28 @@ RIGHT: dict[type[models.Model], Values] = {
     Allowance: lambda: {"key": "host:a.example"},
     Passage: lambda: {"allowance": Allowance.objects.get(key="connection:1"), "sent_at": NOW, "ends_at": NOW},
     Pulse: lambda: {"part": "worker", "seen_at": NOW},
+    OutboxMessage: lambda: {
+        "connection": Connection.objects.get(slug="aid"),
+        "kind": "library.provision",
+        "key": "library:8:1",
+        "subject": "library:8",
+        "cause": "Enrolled",
+        "created_at": NOW,
+        "due_at": NOW,
+    },
+    DeliveryAttempt: lambda: {
+        "message": OutboxMessage.objects.get(key="library:7:1"),
+        "number": 2,
+        "fence": 2,
+        "started_at": NOW,
+        "holder": "host:1",
+    },
+    DeliveryPause: lambda: {
+        "connection": Connection.objects.get(slug="aid"),
+        "reason": "it moves",
+        "paused_by": "ana",
+        "paused_at": NOW,
+    },
     Alert: lambda: {
         "stream": stream(),
         "run": over(),
@@ -252,6 +279,28 @@ CASES = [
     Case("rejected_record_outcome_known", RejectedRecord, {"outcome": "lost"}),
     Case("rejected_record_says_why", RejectedRecord, {"rule": ""}),
     Case("rejected_record_says_why", RejectedRecord, {"reason": ""}),
+    Case("outbox_message_status_known", OutboxMessage, {"status": "lost", "ended_at": NOW}),
+    Case("outbox_message_error_class_known", OutboxMessage, {"error_class": "bad luck"}),
+    *(
+        Case("outbox_message_says_what", OutboxMessage, {name: ""})
+        for name in ("kind", "key", "subject", "cause")
+    ),
+    Case("outbox_message_escalated_says_why", OutboxMessage, {"status": "escalated"}),
+    Case("outbox_message_escalated_says_why", OutboxMessage, {"status": "escalated", "reason": "it failed"}),
+    Case(
+        "outbox_message_is_held_while_waiting",
+        OutboxMessage,
+        {"status": "delivered", "ended_at": NOW, "lease_ends_at": NOW},
+    ),
+    Case("outbox_message_ended_says_when", OutboxMessage, {"status": "delivered"}),
+    Case("outbox_message_ended_says_when", OutboxMessage, {"ended_at": NOW}),
+    Case("delivery_attempt_numbered_once", DeliveryAttempt, {"number": 1}),
+    Case("delivery_attempt_outcome_known", DeliveryAttempt, {"outcome": "lost", "ended_at": NOW}),
+    Case("delivery_attempt_error_class_known", DeliveryAttempt, {"error_class": "bad luck"}),
+    Case("delivery_attempt_ended_has_an_outcome", DeliveryAttempt, {"outcome": "delivered"}),
+    Case("delivery_attempt_ended_has_an_outcome", DeliveryAttempt, {"ended_at": NOW}),
+    Case("delivery_pause_says_who_and_why", DeliveryPause, {"reason": ""}),
+    Case("delivery_pause_says_who_and_why", DeliveryPause, {"paused_by": ""}),
     Case("alert_one_open_an_incident", Alert, {"incident": "sync:aid"}),
     Case("alert_says_what", Alert, {"title": ""}),
     Case("alert_says_what", Alert, {"text": ""}),

@@ -281,7 +281,6 @@ BAD: list[tuple[str, Any]] = [
     ("slug", "x" * 61),
     ("slug", "aid\n"),
     ("slug", 5),
-    ("name", ...),
     ("name", ""),
     ("name", "x" * 121),
     ("name", "Aid\nBcc: all@example.edu"),

@@ -74,7 +74,7 @@ def test_every_record_is_in_the_pages_once(name: str, how: str) -> None:
         assert len({json.dumps(record, sort_keys=True) for record in found}) == 25
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", PATHS)
 def test_the_same_seed_makes_the_same_records_and_another_one_others(name: str) -> None:
     def made(seed: int) -> list[dict[str, Any]]:
         return SYSTEMS[name](records=40, seed=seed, students=12).records
@@ -355,6 +355,7 @@ def _says_that_the_token_has_expired(office: Simulated) -> None:
 
 SEEN: dict[str, Callable[[Simulated], None]] = {
     "error500": _answers_500,
+    "error500_after": _answers_500,
     "timeout": _never_answers,
     "slow": _answers_late,
     "drip": _drips,

@@ -9,7 +9,7 @@ from django.conf import settings
 
 import audit
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
-from registration.models import BillingAccount, HousingAssignment, LedgerEntry, Student
+from registration.models import BillingAccount, HousingAssignment, LedgerEntry, LibraryAccount, Student
 from registration.money import decimal_text
 
 
@@ -39,7 +39,7 @@ class Command(OutcomeCommand):
             **totals.as_decimal_texts(),
             "aid": [aid_entry(entry) for entry in entries],
             "housing": [stay(row) for row in rooms],
-            "library_status": "none",
+            "library_status": account_status(student),
         }
         shown = totals.as_displayed()
         lines = [
@@ -67,6 +67,12 @@ def stay(row: HousingAssignment) -> dict[str, Any]:
         "move_out_on": row.move_out_on,
         "run": row.recorded_run,
     }
+
+
+def account_status(student: Student) -> str:
+    """The status of the student's library account; "none" where there never was to be one."""
+    account = LibraryAccount.objects.filter(student=student).first()
+    return account.status if account else "none"
 
 
 def aid_entry(entry: LedgerEntry) -> dict[str, Any]:

@@ -28,7 +28,7 @@ import psycopg
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 100
 CLOSING_LINE = re.compile(r"^  stop +Ctrl-C$", re.MULTILINE)
-CHILDREN = ["beat", "broker", "simulator-aid", "simulator-housing", "web", "worker"]
+CHILDREN = ["beat", "broker", "simulator-aid", "simulator-housing", "simulator-koha", "web", "worker"]
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,7 @@ class Up:
             "beat": " config beat ",
             "simulator-aid": " --system aid ",
             "simulator-housing": " --system housing ",
+            "simulator-koha": " --system koha ",
         }[name]
         return {
             pid for pid, command in self.processes().items() if words in command and os.getsid(pid) == pid
