@@ -113,7 +113,7 @@ def _close_abandoned(message: OutboxMessage) -> None:
         outcome=AttemptOutcome.UNCERTAIN,
         ended_at=timezone.now(),
         error_class="retry",
-        reason="The process that made this attempt died. The library is asked before anything is sent again.",
+        reason="The process that made this attempt died. The other system is asked before anything is sent again.",
     )
     OutboxMessage.objects.filter(pk=message.pk).update(failures=F("failures") + 1)
 
