@@ -7,16 +7,18 @@ statement; what is on record of their seats is summed by the database.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+import orjson
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+from apiauth.statements import Statement
+from registration.disclosure import Shown
 from registration.enrollment_status import TermFacts, TermStanding, standing
 from registration.models import Enrollment, StudentGrant, Term
 from registration.models.people import StudentQuerySet, StudentStatus
@@ -31,7 +33,8 @@ _EVERY_TERM: Final = (
     "t.is_current OR EXISTS (SELECT 1 FROM registration_enrollment e JOIN registration_section x ON x.id = e.section_id "
     "WHERE e.student_id = s.id AND x.term_id = t.id)"
 )
-# Credits are summed in hundredths: SQLite would add fractions as floats. Nothing of a caller's is in the text.
+# Credits are summed in hundredths: SQLite would add fractions as floats. What is read comes as one row, a JSON text of rows
+# in order, so that it can be read beside something else. Nothing of a caller's is in the text.
 _STATEMENT: Final = """
 WITH page (id, shown_by) AS ({page}),
 seats AS (
@@ -47,42 +50,55 @@ seats AS (
   JOIN registration_section x ON x.id = e.section_id JOIN registration_course c ON c.id = x.course_id
   GROUP BY e.student_id, x.term_id
 )
-SELECT s.id, s.number, g.id, g.purpose, t.code, t.starts_on, t.ends_on, p.full_time_credits, s.status, s.status_since_at,
-  seats.held, seats.credit_hundredths, seats.taken_at, seats.gave_up_on, seats.withdrew_on,
-  s.changed_at, g.granted_at, p.changed_at, t.changed_at,
-  seats.changed_at, seats.section_changed_at, seats.course_changed_at
-FROM page JOIN registration_student s ON s.id = page.id JOIN registration_studentgrant g ON g.id = page.shown_by
-LEFT JOIN registration_program p ON p.id = s.program_id
-LEFT JOIN registration_term t ON {terms}
-LEFT JOIN seats ON seats.student_id = s.id AND seats.term_id = t.id
-ORDER BY s.number, t.starts_on DESC, t.code
+SELECT {gathered} AS told FROM (
+  SELECT s.id AS student_id, s.number, g.id AS grant_id, g.purpose, t.code, t.starts_on, t.ends_on,
+    CAST(p.full_time_credits AS TEXT) AS full_time, s.status, s.status_since_at, seats.held, seats.credit_hundredths,
+    seats.taken_at, seats.gave_up_on, seats.withdrew_on, s.changed_at AS student_at, g.granted_at AS grant_at,
+    p.changed_at AS program_at, t.changed_at AS term_at, seats.changed_at AS seat_at,
+    seats.section_changed_at AS section_at, seats.course_changed_at AS course_at
+  FROM page JOIN registration_student s ON s.id = page.id JOIN registration_studentgrant g ON g.id = page.shown_by
+  LEFT JOIN registration_program p ON p.id = s.program_id
+  LEFT JOIN registration_term t ON {terms}
+  LEFT JOIN seats ON seats.student_id = s.id AND seats.term_id = t.id
+  ORDER BY s.number, t.starts_on DESC, t.code
+) AS fact
 """
+_COLUMNS: Final = (
+    "student_id, number, grant_id, purpose, code, starts_on, ends_on, full_time, status, status_since_at, held, "
+    "credit_hundredths, taken_at, gave_up_on, withdrew_on, student_at, grant_at, program_at, term_at, seat_at, section_at, "
+    "course_at"
+)
+_GATHERED: Final = {
+    "postgresql": f"CAST(COALESCE(json_agg(json_build_array({_COLUMNS})), '[]') AS TEXT)",
+    "sqlite": f"json_group_array(json_array({_COLUMNS}))",
+}
 _CHANGED: Final = slice(15, None)
 
 
 @dataclass(frozen=True)
 class StudentTerm:
-    """One student in one term, and the grant that shows the student. Without a `term` there is nothing to tell of them."""
+    """One student in one term. Without a `term` there is nothing to tell of them."""
 
-    student_id: int
-    number: str
-    grant_id: int
-    purpose: str
+    shown: Shown
     term: str | None
     standing: TermStanding | None
     updated_at: datetime.datetime
 
 
-def statuses_of(student: StudentQuerySet, *, term: str | None) -> list[StudentTerm]:
-    """How one student stands in a term or, without one, in each term that has a seat of theirs on record and in the current
-    one. `student` comes from `visible_to` and `with_grant_to`; for nobody, the list is empty."""
-    return _read(student, _ONE_TERM if term else _EVERY_TERM, [term] if term else [])
+def statuses_of(student: StudentQuerySet, *, term: str | None) -> Statement:
+    """What tells how one student stands in a term or, without one, in each term that has a seat of theirs on record and in
+    the current one. `student` comes from `visible_to` and `with_grant_to`; of nobody, nothing is told."""
+    return _statement(student, _ONE_TERM if term else _EVERY_TERM, term)
 
 
-def statuses_in_term(students: StudentQuerySet, *, term: str | None) -> list[StudentTerm]:
-    """How each of the students stands in a term, by default the current one. As above."""
-    rows = _read(students, _ONE_TERM if term else _CURRENT_TERM, [term] if term else [])
-    return [row for row in rows if row.term is not None]
+def statuses_in_term(students: StudentQuerySet, *, term: str | None) -> Statement:
+    """What tells how each of the students stands in a term, by default the current one. As above."""
+    return _statement(students, _ONE_TERM if term else _CURRENT_TERM, term)
+
+
+def told(json: str) -> list[StudentTerm]:
+    """What one of the statements above has read, in the order of student numbers, of each the newest term first."""
+    return [_student_term(row) for row in orjson.loads(json)]
 
 
 def changed_since(
@@ -112,27 +128,23 @@ def _later(condition: dict[str, Any], prefix: str) -> Q:
     return Q(**{f"{prefix}{name}": value for name, value in condition.items()})
 
 
-def _read(students: StudentQuerySet, terms: str, arguments: Sequence[str]) -> list[StudentTerm]:
+def _statement(students: StudentQuerySet, terms: str, term: str | None) -> Statement:
     page, parameters = students.values("pk", "shown_by").query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(_STATEMENT.format(page=page, terms=terms), [*parameters, *arguments])
-        return [_student_term(row) for row in cursor.fetchall()]
+    sql = _STATEMENT.format(page=page, terms=terms, gathered=_GATHERED[connection.vendor])
+    return Statement(sql, (*parameters, *([term] if term else [])))
 
 
-def _student_term(row: tuple[Any, ...]) -> StudentTerm:
+def _student_term(row: list[Any]) -> StudentTerm:
     student_id, number, grant_id, purpose, term = row[:5]
     return StudentTerm(
-        student_id=student_id,
-        number=number,
-        grant_id=grant_id,
-        purpose=purpose,
+        shown=Shown(student_id, number, grant_id, purpose),
         term=term,
         standing=standing(_facts(row)) if term else None,
         updated_at=max(instant for instant in map(_instant, row[_CHANGED]) if instant),
     )
 
 
-def _facts(row: tuple[Any, ...]) -> TermFacts:
+def _facts(row: list[Any]) -> TermFacts:
     starts_on, ends_on, full_time, status, since_at, held, hundredths, taken_at, gave_up_on, withdrew_on = (
         row[5:15]
     )
@@ -142,7 +154,7 @@ def _facts(row: tuple[Any, ...]) -> TermFacts:
     return TermFacts(
         term_starts_on=starts_on,
         term_ends_on=ends_on,
-        full_time_credits=Decimal(str(full_time)) if full_time is not None else USUAL_FULL_TIME_CREDITS,
+        full_time_credits=Decimal(full_time) if full_time is not None else USUAL_FULL_TIME_CREDITS,
         student_status=StudentStatus(status),
         student_status_since_on=_local_day(since_at),
         seats=held or 0,
@@ -153,20 +165,17 @@ def _facts(row: tuple[Any, ...]) -> TermFacts:
     )
 
 
-def _instant(value: object) -> datetime.datetime | None:
-    """An instant of either database: SQLite's are texts where an expression brings them, and always UTC."""
-    instant = parse_datetime(value) if isinstance(value, str) else value
-    if not isinstance(instant, datetime.datetime):
-        return None
-    return instant if timezone.is_aware(instant) else instant.replace(tzinfo=datetime.UTC)
+def _instant(text: str | None) -> datetime.datetime | None:
+    """An instant as either database writes it: SQLite's has no offset, and is UTC."""
+    instant = parse_datetime(text) if text else None
+    return instant.replace(tzinfo=instant.tzinfo or datetime.UTC) if instant else None
 
 
-def _local_day(value: object) -> datetime.date | None:
+def _local_day(text: str | None) -> datetime.date | None:
     """The day, where the institution is, of an instant."""
-    instant = _instant(value)
+    instant = _instant(text)
     return timezone.localdate(instant) if instant else None
 
 
-def _day(value: object) -> datetime.date | None:
-    day = parse_date(value) if isinstance(value, str) else value
-    return day if isinstance(day, datetime.date) else None
+def _day(text: str | None) -> datetime.date | None:
+    return parse_date(text) if text else None

@@ -7,6 +7,7 @@ from integrations.models.connection import Connection, Stream
 from integrations.models.plan import Change, RejectedRecord, RunPage, SyncLink
 from integrations.models.request_log import LoggedRequest
 from integrations.models.run import RunLease, SyncRun
+from integrations.models.subscription import WebhookSubscription
 from integrations.models.token import ConnectionToken
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "Stream",
     "SyncLink",
     "SyncRun",
+    "WebhookSubscription",
 ]

@@ -36,6 +36,11 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
+            model_name="calendarevent",
+            name="changed_at",
+            field=models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+        ),
+        migrations.AddField(
             model_name="section",
             name="changed_at",
             field=models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),

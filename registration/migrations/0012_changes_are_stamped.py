@@ -4,8 +4,8 @@ from registration.change_stamps import StampChanges
 
 
 class Migration(migrations.Migration):
-    """What decides about a student's enrollment status says when it changed last. Since when those who are there already have
-    their status, nobody has written down."""
+    """What decides about a student's enrollment status, and what a calendar shows, says when it changed last. Since when
+    those who are there already have their status, nobody has written down."""
 
     dependencies = [("registration", "0011_status_for_partners")]
 
@@ -23,5 +23,12 @@ class Migration(migrations.Migration):
         StampChanges("registration_section", "changed_at", watched=["course_id", "term_id"]),
         StampChanges("registration_course", "changed_at", watched=["credits"]),
         StampChanges("registration_program", "changed_at", watched=["full_time_credits", "college_id"]),
-        StampChanges("registration_term", "changed_at", watched=["code", "starts_on", "ends_on"]),
+        StampChanges(
+            "registration_term",
+            "changed_at",
+            watched=["code", "name", "starts_on", "ends_on", "census_on"],
+        ),
+        StampChanges(
+            "registration_calendarevent", "changed_at", watched=["kind", "name", "starts_on", "ends_on"]
+        ),
     ]

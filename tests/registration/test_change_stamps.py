@@ -30,7 +30,7 @@ UNWATCHED: dict[type[models.Model], dict[str, Any]] = {
     Enrollment: {"status_since_at": LONG_AGO},
     Course: {"title": "Other"},
     Program: {"name": "Other"},
-    Term: {"name": "Other"},
+    Term: {"is_current": False},
     Section: {"capacity": 99},
 }
 CASES = [
