@@ -148,12 +148,11 @@ def _facts(row: list[Any]) -> TermFacts:
     starts_on, ends_on, full_time, status, since_at, held, hundredths, taken_at, gave_up_on, withdrew_on = (
         row[5:15]
     )
-    starts_on, ends_on, gave_up_on = _day(starts_on), _day(ends_on), _day(gave_up_on)
-    assert starts_on and ends_on  # noqa: S101, PT018 - columns of a term that is there
+    gave_up_on = _day(gave_up_on)
     moves = [day for day in (_local_day(taken_at), gave_up_on) if day]
     return TermFacts(
-        term_starts_on=starts_on,
-        term_ends_on=ends_on,
+        term_starts_on=datetime.date.fromisoformat(starts_on),
+        term_ends_on=datetime.date.fromisoformat(ends_on),
         full_time_credits=Decimal(full_time) if full_time is not None else USUAL_FULL_TIME_CREDITS,
         student_status=StudentStatus(status),
         student_status_since_on=_local_day(since_at),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
-from django.db.models import QuerySet, Subquery
+from django.db.models import Expression, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from registration.models.constraints import filled, one_of
@@ -83,15 +83,15 @@ class StudentQuerySet(models.QuerySet["Student"]):
         """Narrow to the students of a college: those of its programs."""
         return self.filter(program__college=college)
 
-    def visible_to(self, consumer: int | Subquery) -> StudentQuerySet:
-        """Narrow to those whom a consumer (its id) may see: granted by name or, where the student asked for no disclosure
+    def visible_to(self, consumer: int | Expression) -> StudentQuerySet:
+        """Narrow to those whom a consumer (its id, or an expression for it) may see: granted by name or, where the student asked for no disclosure
         hold, as one of all, of a program or of a college. One statement, whatever it is combined with."""
         by_name, as_one_of_many = _grants(consumer)
         return self.filter(
             models.Exists(by_name) | (models.Q(disclosure_hold=False) & models.Exists(as_one_of_many))
         )
 
-    def with_grant_to(self, consumer: int | Subquery) -> StudentQuerySet:
+    def with_grant_to(self, consumer: int | Expression) -> StudentQuerySet:
         """Say of each who is visible to the consumer by which grant, as `shown_by`: the one by name before any other."""
         by_name, as_one_of_many = (
             Subquery(grants.order_by("pk").values("pk")[:1]) for grants in _grants(consumer)
@@ -99,7 +99,7 @@ class StudentQuerySet(models.QuerySet["Student"]):
         return self.annotate(shown_by=Coalesce(by_name, as_one_of_many))
 
 
-def _grants(consumer: int | Subquery) -> tuple[QuerySet[StudentGrant], QuerySet[StudentGrant]]:
+def _grants(consumer: int | Expression) -> tuple[QuerySet[StudentGrant], QuerySet[StudentGrant]]:
     """The grants of a consumer that name the student at hand, and those that show them as one of many."""
     # Imported here: grants point at students.
     from registration.models.disclosure import StudentGrant  # noqa: PLC0415

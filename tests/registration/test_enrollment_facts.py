@@ -14,9 +14,11 @@ from django.utils import timezone
 
 from apiauth.models import Consumer
 from apiauth.operations import create_consumer
+from apiauth.statements import Statement, first_row
 from registration import operations
 from registration.disclosure import grant, students_named
-from registration.enrollment_facts import StudentTerm, changed_since, statuses_in_term, statuses_of
+from registration import enrollment_facts
+from registration.enrollment_facts import StudentTerm, changed_since
 from registration.models import Course, Enrollment, Program, Section, Student, Term
 from registration.models.people import StudentQuerySet
 from tests.database_roles import past_the_triggers
@@ -66,6 +68,20 @@ def shown(consumer: Consumer) -> StudentQuerySet:
     return Student.objects.visible_to(consumer.pk).with_grant_to(consumer.pk).order_by("number")
 
 
+def read(statement: Statement) -> list[StudentTerm]:
+    row = first_row(statement)
+    assert row
+    return enrollment_facts.told(row[0])
+
+
+def statuses_of(students: StudentQuerySet, *, term: str | None) -> list[StudentTerm]:
+    return read(enrollment_facts.statuses_of(students, term=term))
+
+
+def statuses_in_term(students: StudentQuerySet, *, term: str | None) -> list[StudentTerm]:
+    return read(enrollment_facts.statuses_in_term(students, term=term))
+
+
 def told(row: StudentTerm) -> tuple[object, ...]:
     assert row.standing
     return row.term, row.standing.status, row.standing.load, row.standing.credits, row.standing.effective_on
@@ -108,9 +124,9 @@ def test_one_student_s_answer_is_the_page_s(fall: Term, students: list[Student],
     operations.enroll(students[1], make_section(Term.objects.get(code="2027SP")))
     for term in ("2026FA", "2027SP"):
         page = statuses_in_term(shown(consumer), term=term)
-        assert [row.number for row in page] == [student.number for student in students]
+        assert [row.shown.number for row in page] == [student.number for student in students]
         for row in page:
-            assert statuses_of(shown(consumer).filter(number=row.number), term=term) == [row]
+            assert statuses_of(shown(consumer).filter(number=row.shown.number), term=term) == [row]
     assert statuses_in_term(shown(consumer), term=None) == statuses_in_term(shown(consumer), term="2026FA")
 
 
@@ -126,8 +142,8 @@ def test_without_a_term_one_is_told_of_the_current_one_and_those_with_seats(
     assert terms == [["2026FA"], ["2027SP", "2026FA"]]
     Term.objects.update(is_current=False)
     (row,) = statuses_of(shown(consumer).filter(pk=students[0].pk), term=None)
-    assert (row.number, row.term, row.standing) == ("S0000001", None, None)
-    assert statuses_in_term(shown(consumer), term=None) == []
+    assert (row.shown.number, row.term, row.standing) == ("S0000001", None, None)
+    assert [row.term for row in statuses_in_term(shown(consumer), term=None)] == [None] * 4
     assert statuses_of(shown(consumer).filter(number="nobody"), term=None) == []
 
 
@@ -154,8 +170,8 @@ def test_a_page_is_one_statement_whatever_its_length(
 def test_each_row_names_the_grant_that_shows_the_student(consumer: Consumer, students: list[Student]) -> None:
     by_name = grant(consumer, students_named("student:S0000002"), purpose="Named")
     rows = statuses_in_term(shown(consumer), term="2026FA")
-    assert [row.purpose for row in rows] == ["Loan deferment", "Named", "Loan deferment", "Loan deferment"]
-    assert rows[1].grant_id == by_name.pk
+    assert [row.shown.purpose for row in rows] == ["Loan deferment", "Named", "Loan deferment", "Loan deferment"]
+    assert rows[1].shown.grant_id == by_name.pk
 
 
 # --- what has changed -------------------------------------------------------------------------------------
@@ -174,7 +190,7 @@ def long_ago() -> datetime.datetime:
 def changed(consumer: Consumer, since: datetime.datetime, term: str | None = "2026FA") -> list[str]:
     rows = statuses_in_term(changed_since(shown(consumer), since, term=term), term=term)
     assert all(row.updated_at >= since for row in rows)
-    return [row.number[-1] for row in rows]
+    return [row.shown.number[-1] for row in rows]
 
 
 def test_whatever_could_change_the_answer_brings_the_student_again(
