@@ -1,0 +1,107 @@
+"""The doors of a resource: its list and one row of it, each one statement with the caller's token in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+import orjson
+from django.conf import settings
+from django.http import Http404, HttpResponse
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from apiauth.statements import Statement
+from apiauth.views import ConsumerView
+from registration.api.lists.answers import answer
+from registration.api.lists.cursors import Position, cursor_of
+from registration.api.lists.fields import Resource, parsed
+from registration.api.lists.query import CURSOR, Query, fields_of, query_of
+from registration.api.lists.sql import Condition, item_statement, page_statement
+
+READING = frozenset({"GET", "HEAD"})
+
+
+class ResourceView(ConsumerView):
+    """What a list and a row have in common. A subclass says what is read, and `limits` of what."""
+
+    resource: ClassVar[Resource]
+    fault: ValidationError | Http404 | None = None
+
+    def beside(self) -> Statement | None:
+        """What the request asks for; nothing when it asks for what cannot be, which it is told once it is known who asks."""
+        if self.request.method not in READING:
+            return None
+        try:
+            return self.reading()
+        except (ValidationError, Http404) as fault:
+            self.fault = fault
+            return None
+
+    def reading(self) -> Statement:
+        """The statement that reads what is asked for. Raises ValidationError, or Http404 for what cannot be there."""
+        raise NotImplementedError
+
+    def limits(self) -> Iterable[Condition]:
+        """What the caller may see at all; conditions may refer to the table `caller` and its consumer_id."""
+        return ()
+
+
+class ListView(ResourceView):
+    """A page of a resource."""
+
+    query: Query
+
+    def reading(self) -> Statement:
+        self.query = query_of(self.resource, self.request.GET)
+        return page_statement(self.resource, self.query, *self.limits())
+
+    def get(self, request: Request, **kwargs: Any) -> HttpResponse:
+        if self.fault:
+            raise self.fault
+        items, found, first, last = self.found
+        has_more = found > self.query.page_size
+        following, preceding = (last if has_more else None), (first if self.query.position else None)
+        if self.query.position and not self.query.position.is_forward:
+            following, preceding = first, (last if has_more else None)
+        return answer(
+            request,
+            b'{"next":%b,"previous":%b,"results":[%b]}'
+            % (
+                self._link(following, is_forward=True),
+                self._link(preceding, is_forward=False),
+                (items or "").encode(),
+            ),
+        )
+
+    def _link(self, keys: str | None, *, is_forward: bool) -> bytes:
+        """The address of the page on the other side of a row, as JSON. It is of BASE_URL: a caller chooses its Host header."""
+        if keys is None:
+            return b"null"
+        cursor = cursor_of(Position(tuple(orjson.loads(keys)), is_forward), self.query.question)
+        kept = [(name, value) for name, value in self.request.GET.items() if name != CURSOR]
+        return orjson.dumps(f"{settings.BASE_URL}{self.request.path}?{urlencode([*kept, (CURSOR, cursor)])}")
+
+
+class ItemView(ResourceView):
+    """One row of a resource, found by the field `found_by`, whose value is in the address."""
+
+    found_by: ClassVar[str]
+
+    def reading(self) -> Statement:
+        fields = fields_of(self.resource, self.request.GET)
+        key = self.resource.by_name[self.found_by]
+        try:
+            asked = (f"{key.sql} = %s", parsed(str(self.kwargs[self.found_by]), key.kind))
+        except ValueError:
+            raise Http404 from None
+        return item_statement(self.resource, fields, asked, *self.limits())
+
+    def get(self, request: Request, **kwargs: Any) -> HttpResponse:
+        if self.fault:
+            raise self.fault
+        (item,) = self.found
+        if item is None:
+            raise Http404
+        return answer(request, item.encode())
