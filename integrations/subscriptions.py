@@ -59,13 +59,18 @@ def check_address(url: str) -> None:
 def subscribe(consumer: Consumer, *, url: str, event_types: list[str]) -> Subscribed:
     """Make a subscription to an address that `check_address` has seen. Raises Refused where there is one for the address,
     or where there are too many."""
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()  # as Standard Webhooks has it
+    secret = (
+        "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+    )  # as Standard Webhooks has it
     try:
         with transaction.atomic():
-            Consumer.objects.select_for_update(of=("self",)).get(pk=consumer.pk)  # two at once count one by one
+            Consumer.objects.select_for_update(of=("self",)).get(
+                pk=consumer.pk
+            )  # two at once count one by one
             if WebhookSubscription.objects.present().filter(consumer=consumer).count() >= MAX_SUBSCRIPTIONS:
                 raise Refused(
-                    "url", f"There are {MAX_SUBSCRIPTIONS} subscriptions, which are the most: delete one first."
+                    "url",
+                    f"There are {MAX_SUBSCRIPTIONS} subscriptions, which are the most: delete one first.",
                 )
             made = WebhookSubscription(consumer=consumer, url=url, event_types=event_types)
             made.secret = {"secret": secret}
@@ -107,5 +112,7 @@ def _host_and_port(url: str) -> tuple[str, int]:
     if not url.startswith("https://"):
         raise Refused("url", "Events are sent over TLS alone: give an address that begins with https://.")
     if parts.username is not None or parts.password is not None or parts.fragment:
-        raise Refused("url", "Leave credentials and the part behind # out: events are signed with your secret.")
+        raise Refused(
+            "url", "Leave credentials and the part behind # out: events are signed with your secret."
+        )
     return host, port

@@ -97,17 +97,11 @@ def _student_status_since(facts: TermFacts) -> datetime.date | None:
 # The first rule that applies says how a student stands.
 _RULES: Final = (
     _Rule(TermStatus.ENROLLED, lambda facts: facts.seats > 0, lambda facts: facts.seats_since_on),
-    _Rule(
-        TermStatus.GRADUATED, lambda facts: facts.has_been(StudentStatus.GRADUATED), _student_status_since
-    ),
+    _Rule(TermStatus.GRADUATED, lambda facts: facts.has_been(StudentStatus.GRADUATED), _student_status_since),
     _Rule(TermStatus.LEAVE, lambda facts: facts.has_been(StudentStatus.LEAVE), _student_status_since),
-    _Rule(
-        TermStatus.WITHDRAWN, lambda facts: facts.withdrew_on is not None, lambda facts: facts.withdrew_on
-    ),
-    _Rule(
-        TermStatus.WITHDRAWN, lambda facts: facts.has_been(StudentStatus.WITHDRAWN), _student_status_since
-    ),
-    _Rule(TermStatus.NONE, lambda facts: True, lambda facts: facts.gave_up_on),
+    _Rule(TermStatus.WITHDRAWN, lambda facts: facts.withdrew_on is not None, lambda facts: facts.withdrew_on),
+    _Rule(TermStatus.WITHDRAWN, lambda facts: facts.has_been(StudentStatus.WITHDRAWN), _student_status_since),
+    _Rule(TermStatus.NONE, lambda _: True, lambda facts: facts.gave_up_on),
 )
 
 
@@ -124,7 +118,7 @@ def standing(facts: TermFacts) -> TermStanding:
     )
 
 
-def load_of(credits: Decimal, full_time_credits: Decimal) -> Load:
-    """The load that so many credits make where `full_time_credits` (more than none) make a full-time student."""
-    part = Fraction(credits) / Fraction(full_time_credits)
+def load_of(taken: Decimal, full_time_credits: Decimal) -> Load:
+    """The load that so many taken credits make where `full_time_credits` (more than none) make a full-time student."""
+    part = Fraction(taken) / Fraction(full_time_credits)
     return next(load for load, least in LOADS if part >= least)

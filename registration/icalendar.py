@@ -70,7 +70,9 @@ def folded(line: str) -> bytes:
 
 
 def _event_lines(event: DayEvent) -> list[str]:
-    after = event.ends_on + datetime.timedelta(days=1)  # DTEND is the first day that is no longer part of it (3.6.1)
+    after = event.ends_on + datetime.timedelta(
+        days=1
+    )  # DTEND is the first day that is no longer part of it (3.6.1)
     return [
         "BEGIN:VEVENT",
         f"UID:{escaped(event.uid)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -9,13 +10,15 @@ from urllib.parse import urlsplit
 import orjson
 from django.conf import settings
 from django.http import Http404, HttpResponse
-from django.utils.dateparse import parse_date, parse_datetime
+from rest_framework.exceptions import NotAcceptable
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from apiauth.rendering import JsonRenderer
-from registration.api.lists.answers import answer
-from registration.api.lists.fields import Field, Kind, Nested, Resource, list_of
+from apiauth.statements import Statement
+from registration.api.lists.answers import answer_with
+from registration.api.lists.fields import Field, Filter, Kind, Nested, Resource, list_of
+from registration.api.lists.query import item_query_of
 from registration.api.lists.views import ItemView
 from registration.api.terms import TERMS
 from registration.icalendar import MEDIA_TYPE, DayEvent, calendar_bytes
@@ -63,6 +66,16 @@ CALENDAR: Final = Resource(
         ),
         list_of("events", "The days of its calendar, in order", EVENTS),
     ),
+    more_filters=(
+        Filter(
+            "format",
+            "",
+            Kind.TEXT,
+            "json or ics (iCalendar), for whoever cannot send an Accept header",
+            values=("json", "ics"),
+            example="json",
+        ),
+    ),
 )
 # Days that are columns of the term: what an event of each is called.
 _OWN_DAYS: Final = {
@@ -97,16 +110,31 @@ class TermCalendar(ItemView):
     found_by = "code"
     required_scopes: ClassVar[Mapping[str, str]] = {"GET": "calendar:read"}
     renderer_classes = (JsonRenderer, CalendarRenderer)
+    is_icalendar = False
+    format_kwarg = None  # negotiation asks for it, and here before the framework sets it
+
+    def reading(self) -> Statement:
+        fields, filters = item_query_of(self.resource, self.request.GET)
+        self.is_icalendar = (filters.get("format") or self._accepted()) == CalendarRenderer.format
+        # Which fields there are in an iCalendar object is not the caller's to choose.
+        return self.item(tuple(self.resource.by_name) if self.is_icalendar else fields)
+
+    def _accepted(self) -> str:
+        try:
+            renderer, _ = self.perform_content_negotiation(self.request)
+        except NotAcceptable:  # which the framework answers in its own time
+            return ""
+        return renderer.format
 
     def get(self, request: Request, **kwargs: Any) -> HttpResponse:
-        if request.accepted_renderer.format != CalendarRenderer.format:
+        if not self.is_icalendar:
             return super().get(request, **kwargs)
         self.refuse_fault()
         (item,) = request.auth
         if item is None:
             raise Http404
         term = orjson.loads(item)
-        return answer(
+        return answer_with(
             request,
             calendar_bytes(term["name"], _events(term)),
             content_type=f"{MEDIA_TYPE}; charset=utf-8",
@@ -124,6 +152,5 @@ def _events(term: dict[str, Any]) -> Iterator[DayEvent]:
 
 
 def _event(uid: str, summary: str, category: str, starts_on: str, ends_on: str, changed_at: str) -> DayEvent:
-    first, last, instant = parse_date(starts_on), parse_date(ends_on), parse_datetime(changed_at)
-    assert first and last and instant  # noqa: S101, PT018 - as the database wrote them
-    return DayEvent(uid, summary, category, first, last, instant)
+    days = [datetime.date.fromisoformat(day) for day in (starts_on, ends_on)]
+    return DayEvent(uid, summary, category, *days, datetime.datetime.fromisoformat(changed_at))

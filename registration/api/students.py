@@ -19,8 +19,8 @@ from apiauth.statements import Statement
 from registration import balances, enrollment_facts
 from registration.api.lists.answers import answer
 from registration.api.lists.fields import Field, Filter, Kind, Resource, parsed
-from registration.api.lists.query import fields_of, item_query_of
-from registration.api.lists.views import Found, ListView, ResourceView
+from registration.api.lists.query import fields_of, item_query_of, query_of
+from registration.api.lists.views import ListView, Page, ResourceView
 from registration.disclosure import record_disclosures
 from registration.enrollment_facts import StudentTerm
 from registration.enrollment_status import Load, TermStatus
@@ -30,18 +30,13 @@ from registration.models.people import StudentQuerySet
 # The consumer that a statement finds by its token, beside which it is read (apiauth/bearer.py).
 CALLER: Final = RawSQL("(SELECT caller.consumer_id FROM caller)", ())
 
-_TERM: Final = Filter(
-    "term", "", Kind.TEXT, "The code of a term", example="2026FA"
-)  # what it narrows is in enrollment_facts
 ENROLLMENT_STATUSES: Final = Resource(
     name="enrollment-statuses",
     source="",  # read by registration/enrollment_facts.py
     key="student_number",
     order="student_number",
     fields=(
-        Field(
-            "student_number", "", Kind.TEXT, "The student's number", is_orderable=True, example="S0000001"
-        ),
+        Field("student_number", "", Kind.TEXT, "The student's number", is_orderable=True, example="S0000001"),
         Field("term", "", Kind.TEXT, "The code of the term", example="2026FA"),
         Field(
             "status",
@@ -145,13 +140,13 @@ class EnrollmentStatusList(ListView):
     required_scopes: ClassVar[Mapping[str, str]] = {"GET": "enrollment:read"}
 
     def reading(self) -> Statement:
-        self.query = self.asked()
+        self.query = query_of(self.resource, self.request.GET)
         return enrollment_facts.statuses_in_term(self._page(), term=self._filtered("term"))
 
-    def found(self, request: Request) -> Found:
-        rows = enrollment_facts.told(request.auth[0])
+    def page(self) -> Page:
+        rows = enrollment_facts.told(self.found[0])
         _refuse_unknown_term(rows, self._filtered("term"))
-        rows = [row for row in rows if row.term is not None]
+        rows = [row for row in rows if row.term is not None]  # there may be no current one
         if not self._goes_up:
             rows.reverse()
         kept = rows[: self.query.page_size]
@@ -160,7 +155,7 @@ class EnrollmentStatusList(ListView):
         shown = kept if self._goes_up != self.query.ordering.is_descending else kept[::-1]
         items = ",".join(_item(row, self.query.fields) for row in shown)
         is_full = len(kept) == self.query.page_size
-        return Found(items, len(rows), keys[0] if keys else None, keys[-1] if is_full else None)
+        return Page(items, len(rows), keys[0] if keys else None, keys[-1] if is_full else None)
 
     @property
     def _goes_up(self) -> bool:
@@ -207,7 +202,7 @@ class EnrollmentStatusDetail(StudentView):
 
     def get(self, request: Request, **kwargs: Any) -> HttpResponse:
         self.refuse_fault()
-        rows = enrollment_facts.told(request.auth[0])
+        rows = enrollment_facts.told(self.found[0])
         if not rows:
             raise Http404
         _refuse_unknown_term(rows, self.term)
@@ -229,7 +224,7 @@ class StudentBalance(StudentView):
 
     def get(self, request: Request, **kwargs: Any) -> HttpResponse:
         self.refuse_fault()
-        found = balances.told(request.auth[0])
+        found = balances.told(self.found[0])
         if found is None:
             raise Http404
         record_disclosures("balance", [found.shown])

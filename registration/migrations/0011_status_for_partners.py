@@ -1,5 +1,6 @@
-import django.db.models.functions.datetime
 from decimal import Decimal
+
+import django.db.models.functions.datetime
 from django.db import migrations, models
 
 
@@ -28,9 +29,9 @@ class Migration(migrations.Migration):
             model_name="program",
             name="full_time_credits",
             field=models.DecimalField(
-                db_default=Decimal("12"),
+                db_default=Decimal(12),
                 decimal_places=2,
-                default=Decimal("12"),
+                default=Decimal(12),
                 help_text="How many credits in a term make a full-time student: 12 for most undergraduates, 9 for most graduates.",
                 max_digits=4,
             ),

@@ -78,7 +78,9 @@ class CalendarEvent(models.Model):
     name = models.CharField(max_length=120)
     starts_on = models.DateField()
     ends_on = models.DateField()
-    changed_at = models.DateTimeField(db_default=Now(), editable=False)  # stamped by the database, migration 0012
+    changed_at = models.DateTimeField(
+        db_default=Now(), editable=False
+    )  # stamped by the database, migration 0012
 
     class Meta:
         ordering = ["term", "starts_on", "kind"]

@@ -109,7 +109,9 @@ class Section(models.Model):
     course = models.ForeignKey(Course, on_delete=models.PROTECT, related_name="sections")
     crn = models.CharField("CRN", max_length=10)
     capacity = models.PositiveIntegerField()
-    changed_at = models.DateTimeField(db_default=Now(), editable=False)  # stamped by the database, migration 0012
+    changed_at = models.DateTimeField(
+        db_default=Now(), editable=False
+    )  # stamped by the database, migration 0012
 
     class Meta:
         ordering = ["term", "crn"]

@@ -47,6 +47,20 @@ ENDPOINTS = [
     Endpoint("api/v1/courses/", "/api/v1/courses/", "catalogue:read"),
     Endpoint("api/v1/courses/<int:id>/", "/api/v1/courses/{course}/", "catalogue:read"),
     Endpoint("api/v1/sections/", "/api/v1/sections/", "sections:read"),
+    Endpoint("api/v1/terms/<str:code>/calendar/", "/api/v1/terms/2026FA/calendar/", "calendar:read"),
+    Endpoint("api/v1/enrollment-statuses/", "/api/v1/enrollment-statuses/", "enrollment:read"),
+    Endpoint(
+        "api/v1/students/<str:student_number>/enrollment-status/",
+        "/api/v1/students/{student}/enrollment-status/",
+        "enrollment:read",
+    ),
+    Endpoint(
+        "api/v1/students/<str:student_number>/balance/", "/api/v1/students/{student}/balance/", "billing:read"
+    ),
+    Endpoint("api/v1/webhook-subscriptions/", "/api/v1/webhook-subscriptions/", "webhooks:manage"),
+    Endpoint(
+        "api/v1/webhook-subscriptions/<int:id>/", "/api/v1/webhook-subscriptions/{subscription}/", "webhooks:manage"
+    ),
     Endpoint("api/v1/sections/<int:id>/", "/api/v1/sections/{section}/", "sections:read"),
 ]
 

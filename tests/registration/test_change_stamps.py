@@ -102,6 +102,8 @@ def test_a_stale_object_that_is_saved_does_not_take_the_stamp_back() -> None:
 
 def test_a_section_that_is_moved_to_another_course_is_stamped() -> None:
     age(Section, "changed_at")
-    other = Course.objects.create(code="CS 102", title="More", credits=4, college=Course.objects.get().college)
+    other = Course.objects.create(
+        code="CS 102", title="More", credits=4, college=Course.objects.get().college
+    )
     Section.objects.update(course=other)
     assert stamp(Section, "changed_at") > LONG_AGO

@@ -15,9 +15,8 @@ from django.utils import timezone
 from apiauth.models import Consumer
 from apiauth.operations import create_consumer
 from apiauth.statements import Statement, first_row
-from registration import operations
+from registration import enrollment_facts, operations
 from registration.disclosure import grant, students_named
-from registration import enrollment_facts
 from registration.enrollment_facts import StudentTerm, changed_since
 from registration.models import Course, Enrollment, Program, Section, Student, Term
 from registration.models.people import StudentQuerySet
@@ -52,9 +51,9 @@ def consumer(students: list[Student]) -> Consumer:
     return made
 
 
-def sections(term: Term, *credits: int) -> list[Section]:
+def sections(term: Term, *worths: int) -> list[Section]:
     made = []
-    for place, worth in enumerate(credits):
+    for place, worth in enumerate(worths):
         section = make_section(term, crn=f"2{place:04d}", capacity=50)
         section.course = Course.objects.create(
             code=f"X {place}{term.code}", title="X", credits=worth, college=section.course.college
@@ -170,7 +169,12 @@ def test_a_page_is_one_statement_whatever_its_length(
 def test_each_row_names_the_grant_that_shows_the_student(consumer: Consumer, students: list[Student]) -> None:
     by_name = grant(consumer, students_named("student:S0000002"), purpose="Named")
     rows = statuses_in_term(shown(consumer), term="2026FA")
-    assert [row.shown.purpose for row in rows] == ["Loan deferment", "Named", "Loan deferment", "Loan deferment"]
+    assert [row.shown.purpose for row in rows] == [
+        "Loan deferment",
+        "Named",
+        "Loan deferment",
+        "Loan deferment",
+    ]
     assert rows[1].shown.grant_id == by_name.pk
 
 
@@ -234,9 +238,7 @@ def test_the_instant_of_a_change_brings_it_and_the_one_after_does_not(
     assert changed(consumer, row.updated_at + datetime.timedelta(milliseconds=2)) == []
 
 
-def test_a_change_in_spring_is_none_of_fall(
-    fall: Term, students: list[Student], consumer: Consumer
-) -> None:
+def test_a_change_in_spring_is_none_of_fall(fall: Term, students: list[Student], consumer: Consumer) -> None:
     since = long_ago()
     with past_the_triggers("registration_studentgrant"):
         consumer.student_grants.update(granted_at=since - datetime.timedelta(days=1))

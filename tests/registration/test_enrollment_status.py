@@ -64,7 +64,7 @@ def test_each_rule(known: dict[str, object], status: str, effective_on: datetime
 
 
 @pytest.mark.parametrize(
-    ("credits", "undergraduate", "graduate"),
+    ("taken", "undergraduate", "graduate"),
     [
         ("18", "full_time", "full_time"),
         ("12", "full_time", "full_time"),
@@ -79,18 +79,18 @@ def test_each_rule(known: dict[str, object], status: str, effective_on: datetime
         ("0", "less_than_half", "less_than_half"),
     ],
 )
-def test_the_load_that_credits_make(credits: str, undergraduate: str, graduate: str) -> None:
-    loads = [load_of(Decimal(credits), Decimal(full_time)) for full_time in (12, 9)]
+def test_the_load_that_credits_make(taken: str, undergraduate: str, graduate: str) -> None:
+    loads = [load_of(Decimal(taken), Decimal(full_time)) for full_time in (12, 9)]
     assert loads == [undergraduate, graduate]
 
 
 AMOUNTS = st.decimals(min_value="0", max_value="30", places=2)
 
 
-@given(credits=AMOUNTS, more=AMOUNTS, full_time=st.decimals(min_value="0.01", max_value="30", places=2))
-def test_more_credits_are_never_a_smaller_load(credits: Decimal, more: Decimal, full_time: Decimal) -> None:
+@given(taken=AMOUNTS, more=AMOUNTS, full_time=st.decimals(min_value="0.01", max_value="30", places=2))
+def test_more_credits_are_never_a_smaller_load(taken: Decimal, more: Decimal, full_time: Decimal) -> None:
     order = list(Load)
-    assert order.index(load_of(credits + more, full_time)) <= order.index(load_of(credits, full_time))
+    assert order.index(load_of(taken + more, full_time)) <= order.index(load_of(taken, full_time))
     assert load_of(full_time, full_time) is Load.FULL_TIME
 
 

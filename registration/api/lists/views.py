@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlencode
 
 import orjson
@@ -21,6 +21,16 @@ from registration.api.lists.query import CURSOR, Query, fields_of, query_of
 from registration.api.lists.sql import Condition, item_statement, page_statement
 
 READING = frozenset({"GET", "HEAD"})
+
+
+class Page(NamedTuple):
+    """What a list's statement reads (registration/api/lists/sql.py): the items as JSON, how many rows were found, at most one
+    more than the page holds, and the keys of the first and, where the page is full, of the last row, in the order of finding."""
+
+    items: str | None
+    found: int
+    first: str | None
+    last: str | None
 
 
 class ResourceView(ConsumerView):
@@ -43,6 +53,11 @@ class ResourceView(ConsumerView):
         """The statement that reads what is asked for. Raises ValidationError, or Http404 for what cannot be there."""
         raise NotImplementedError
 
+    def refuse_fault(self) -> None:
+        """Raises what is wrong with the request."""
+        if self.fault:
+            raise self.fault
+
     def limits(self) -> Iterable[Condition]:
         """What the caller may see at all; conditions may refer to the table `caller` and its consumer_id."""
         return ()
@@ -57,10 +72,13 @@ class ListView(ResourceView):
         self.query = query_of(self.resource, self.request.GET)
         return page_statement(self.resource, self.query, *self.limits())
 
+    def page(self) -> Page:
+        """The page that was read."""
+        return Page(*self.found)
+
     def get(self, request: Request, **kwargs: Any) -> HttpResponse:
-        if self.fault:
-            raise self.fault
-        items, found, first, last = self.found
+        self.refuse_fault()
+        items, found, first, last = self.page()
         has_more = found > self.query.page_size
         following, preceding = (last if has_more else None), (first if self.query.position else None)
         if self.query.position and not self.query.position.is_forward:
@@ -90,7 +108,10 @@ class ItemView(ResourceView):
     found_by: ClassVar[str]
 
     def reading(self) -> Statement:
-        fields = fields_of(self.resource, self.request.GET)
+        return self.item(fields_of(self.resource, self.request.GET))
+
+    def item(self, fields: tuple[str, ...]) -> Statement:
+        """The statement that reads some fields of the row. Raises Http404 for what cannot be its name."""
         key = self.resource.by_name[self.found_by]
         try:
             asked = (f"{key.sql} = %s", parsed(str(self.kwargs[self.found_by]), key.kind))
@@ -99,8 +120,7 @@ class ItemView(ResourceView):
         return item_statement(self.resource, fields, asked, *self.limits())
 
     def get(self, request: Request, **kwargs: Any) -> HttpResponse:
-        if self.fault:
-            raise self.fault
+        self.refuse_fault()
         (item,) = self.found
         if item is None:
             raise Http404
