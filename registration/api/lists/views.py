@@ -18,7 +18,7 @@ from registration.api.lists.answers import answer
 from registration.api.lists.cursors import Position, cursor_of
 from registration.api.lists.fields import Resource, parsed
 from registration.api.lists.query import CURSOR, Query, fields_of, query_of
-from registration.api.lists.sql import Condition, item_statement, page_statement
+from registration.api.lists.sql import Condition, item_statement, page_of, page_statement
 
 READING = frozenset({"GET", "HEAD"})
 
@@ -60,26 +60,17 @@ class ListView(ResourceView):
     def get(self, request: Request, **kwargs: Any) -> HttpResponse:
         if self.fault:
             raise self.fault
-        items, found, first, last = self.found
-        has_more = found > self.query.page_size
-        following, preceding = (last if has_more else None), (first if self.query.position else None)
-        if self.query.position and not self.query.position.is_forward:
-            following, preceding = first, (last if has_more else None)
+        page = page_of(self.found, self.query)
+        links = self._link(page.following, is_forward=True), self._link(page.preceding, is_forward=False)
         return answer(
-            request,
-            b'{"next":%b,"previous":%b,"results":[%b]}'
-            % (
-                self._link(following, is_forward=True),
-                self._link(preceding, is_forward=False),
-                (items or "").encode(),
-            ),
+            request, b'{"next":%b,"previous":%b,"results":[%b]}' % (*links, ",".join(page.items).encode())
         )
 
-    def _link(self, keys: str | None, *, is_forward: bool) -> bytes:
-        """The address of the page on the other side of a row, as JSON. It is of BASE_URL: a caller chooses its Host header."""
+    def _link(self, keys: tuple[object, ...] | None, *, is_forward: bool) -> bytes:
+        """The address of the page on one side of a row, as JSON. It is of BASE_URL: a caller chooses its Host header."""
         if keys is None:
             return b"null"
-        cursor = cursor_of(Position(tuple(orjson.loads(keys)), is_forward), self.query.question)
+        cursor = cursor_of(Position(keys, is_forward), self.query.question)
         kept = [(name, value) for name, value in self.request.GET.items() if name != CURSOR]
         return orjson.dumps(f"{settings.BASE_URL}{self.request.path}?{urlencode([*kept, (CURSOR, cursor)])}")
 
