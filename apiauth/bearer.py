@@ -21,14 +21,16 @@ from apiauth.statements import Row, Statement, first_row
 _TOKENS: Final = AccessToken._meta.db_table
 _CONSUMERS: Final = Consumer._meta.db_table
 # Their order is that of `_judged`. A consumer without a last day is never past it.
-_COLUMNS: Final = """token.id AS token_id, token.scope AS token_scope, token.expires <= %s AS is_expired,
-    consumer.id AS consumer_id, consumer.client_id AS client_id, consumer.name AS consumer_name,
-    consumer.scope AS granted, consumer.hourly_limit AS hourly_limit, consumer.status AS consumer_status,
-    COALESCE(consumer.expires_on < %s, FALSE) AS is_past_its_last_day, consumer.networks AS networks"""
+_COLUMNS: Final = (
+    "token.id AS token_id, token.scope AS token_scope, token.expires <= %s AS is_expired, "
+    "consumer.id AS consumer_id, consumer.client_id, consumer.name, consumer.scope AS granted, consumer.hourly_limit, "
+    "consumer.status, COALESCE(consumer.expires_on < %s, FALSE) AS is_past_its_last_day, consumer.networks"
+)
 _COLUMN_COUNT: Final = 11
-_CALLER: Final = f"""SELECT {_COLUMNS}
-    FROM {_TOKENS} token JOIN {_CONSUMERS} consumer ON consumer.id = token.application_id
-    WHERE token.token_checksum = %s"""
+_CALLER: Final = (
+    f"SELECT {_COLUMNS} FROM {_TOKENS} token JOIN {_CONSUMERS} consumer ON consumer.id = token.application_id "
+    "WHERE token.token_checksum = %s"
+)
 
 
 @dataclass(frozen=True)

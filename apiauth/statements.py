@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, NotSupportedError, connection
 
 # A row as the driver gives it, which has every type that a column can have.
 Row = tuple[Any, ...]
+
+# Django's own statements carry their values in their text, so that each is another one: none of them is ever prepared.
+_NEVER_BY_ITSELF: Final = 2**31
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,23 @@ def first_row(statement: Statement) -> Row | None:
     """The first row that a statement reads; None when it reads none.
 
     Django asks a connection that is kept whether it still works before it asks what it came for: a round trip more at each
-    request. Here the statement itself shows it. A connection that turns out to be gone (the database was restarted) is made
-    anew and asked once more, which is safe for what only reads.
+    request. Here the statement itself shows it. A connection that turns out to be gone (the database was restarted), or to
+    remember a table as it was before a migration, is made anew and asked once more: safe for what only reads.
     """
     connection.health_check_done = True  # type: ignore[attr-defined]  # of every backend; the stubs lack it
     try:
         return _ask(statement)
-    except (OperationalError, InterfaceError):
-        if connection.in_atomic_block or connection.is_usable():
+    except (DatabaseError, InterfaceError) as error:
+        if connection.in_atomic_block or not _is_of_the_connection(error):
             raise
         connection.close()
         return _ask(statement)
+
+
+def _is_of_the_connection(error: Exception) -> bool:
+    """Whether the same statement may work on another connection. NotSupportedError is PostgreSQL's "cached plan must not
+    change result type"."""
+    return isinstance(error, NotSupportedError) or not connection.is_usable()
 
 
 def _ask(statement: Statement) -> Row | None:
@@ -46,13 +55,23 @@ def _ask(statement: Statement) -> Row | None:
         return row
 
 
+class _PreparingCursor(psycopg.Cursor[Row]):
+    """Sends parameters apart from the text, and has the server plan a text once for each connection: planning a page of
+    sections takes longer than reading it. A pooler in front of the database has to know prepared statements (PgBouncer
+    does from 1.21 on: docs/operations.md)."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> _PreparingCursor:
+        super().execute(query, params, prepare=True)
+        return self
+
+
 def _cursor() -> Any:
-    """On PostgreSQL a cursor that sends parameters apart from the text, so that the server plans a text once for each
-    connection: planning takes longer than reading a page does. Django's own cursors write the parameters into it."""
     if connection.vendor != "postgresql":
         return connection.cursor()
     connection.ensure_connection()
-    cursor: Any = psycopg.Cursor(connection.connection)
+    if connection.connection.prepare_threshold is None:  # which forbids it
+        connection.connection.prepare_threshold = _NEVER_BY_ITSELF
+    cursor: Any = _PreparingCursor(connection.connection)
     return (
         connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
     )
@@ -66,6 +85,3 @@ def _adapted(params: Sequence[object]) -> Sequence[object]:
         connection.ops.adapt_datetimefield_value(each) if isinstance(each, datetime.datetime) else each
         for each in params
     ]
-
-
-__all__: Final = ["Row", "Statement", "first_row"]

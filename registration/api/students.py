@@ -20,7 +20,8 @@ from registration import balances, enrollment_facts
 from registration.api.lists.answers import answer
 from registration.api.lists.fields import Field, Filter, Kind, Resource, parsed
 from registration.api.lists.query import fields_of, item_query_of, query_of
-from registration.api.lists.views import ListView, Page, ResourceView
+from registration.api.lists.sql import Page
+from registration.api.lists.views import ListView, ResourceView
 from registration.disclosure import record_disclosures
 from registration.enrollment_facts import StudentTerm
 from registration.enrollment_status import Load, TermStatus
@@ -151,11 +152,14 @@ class EnrollmentStatusList(ListView):
             rows.reverse()
         kept = rows[: self.query.page_size]
         record_disclosures("enrollment status", [row.shown for row in kept])
-        keys = [orjson.dumps([row.shown.number]).decode() for row in kept]
-        shown = kept if self._goes_up != self.query.ordering.is_descending else kept[::-1]
-        items = ",".join(_item(row, self.query.fields) for row in shown)
-        is_full = len(kept) == self.query.page_size
-        return Page(items, len(rows), keys[0] if keys else None, keys[-1] if is_full else None)
+        items = [_item(row, self.query.fields) for row in kept]
+        if not kept:
+            return Page([], None, None)
+        first, last = ((row.shown.number,) for row in (kept[0], kept[-1]))
+        beyond = last if len(rows) > len(kept) else None
+        if self.query.position is None or self.query.position.is_forward:
+            return Page(items, beyond, first if self.query.position else None)
+        return Page(items[::-1], first, beyond)
 
     @property
     def _goes_up(self) -> bool:

@@ -17,6 +17,7 @@ from oauth2_provider.models import AccessToken
 from apiauth.permissions import required_scope
 from apiauth.scopes import SCOPES
 from apiauth.secrets import token_digest
+from integrations.subscriptions import subscribe
 from registration.disclosure import grant, students_named
 from registration.models import Course, Section, Student
 from tests.apiauth.conftest import MakePartner, Partner
@@ -30,7 +31,7 @@ FUTURE = "2999-01-01T00:00:00Z"
 @dataclass(frozen=True)
 class Endpoint:
     """An address as it is registered, one that it stands for, and what it needs. `{student}` is a student's number;
-    `{course}` and `{section}` are ids."""
+    `{course}`, `{section}` and `{subscription}` are ids."""
 
     route: str
     example: str
@@ -59,7 +60,9 @@ ENDPOINTS = [
     ),
     Endpoint("api/v1/webhook-subscriptions/", "/api/v1/webhook-subscriptions/", "webhooks:manage"),
     Endpoint(
-        "api/v1/webhook-subscriptions/<int:id>/", "/api/v1/webhook-subscriptions/{subscription}/", "webhooks:manage"
+        "api/v1/webhook-subscriptions/<int:id>/",
+        "/api/v1/webhook-subscriptions/{subscription}/",
+        "webhooks:manage",
     ),
     Endpoint("api/v1/sections/<int:id>/", "/api/v1/sections/{section}/", "sections:read"),
 ]
@@ -120,6 +123,9 @@ def test_every_cell_is_what_the_tables_say(client: Client, partner: MakePartner)
         who = partner(standing)
         for named in GRANTED:
             grant(who.consumer, students_named(named), purpose="The matrix")
+        ids["subscription"] = subscribe(
+            who.consumer, url="https://hooks.example.com/", event_types=["term.changed"]
+        ).subscription.pk
         type(who.consumer).objects.filter(pk=who.consumer.pk).update(**columns)
         for scope in SCOPES:
             headers = {"Authorization": f"Bearer {token_with(who, scope)}"}

@@ -1,11 +1,7 @@
 """The one statement that answers a question: the database finds the rows, and writes them as JSON.
 
-    found    the rows of the page and one more, by the order's index, with the columns that were asked for
-    shown    each as its JSON, numbered, with the values that a cursor needs
-    the row  all of them as one text; how many there were; the values of the first and the last
-
 That the database writes the JSON is what makes a page cheap: Python hands bytes on, where it would make, convert and write
-1,600 objects for a page of 100 sections (docs/performance.md).
+1,600 values for a page of 100 sections (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -13,16 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
+import orjson
 from django.db import connection
 
-from apiauth.statements import Statement
+from apiauth.statements import Row, Statement
 from registration.api.lists.dialects import DIALECTS, Dialect
-from registration.api.lists.fields import Field, Kind, Resource
+from registration.api.lists.fields import Field, Resource
 from registration.api.lists.query import Ordering, Query
+
+# Stands between items, and in no JSON.
+_SEPARATOR: Final = "\x1e"
 
 # A condition with one value, which stands wherever the condition has `%s`.
 Condition = tuple[str, object]
+
+
+@dataclass(frozen=True)
+class Page:
+    """The JSON of each row of a page, in the order that was asked for, and the keys of those beyond which there is more."""
+
+    items: list[str]
+    following: tuple[object, ...] | None
+    preceding: tuple[object, ...] | None
 
 
 @dataclass(frozen=True)
@@ -42,9 +52,7 @@ class _Shape:
 
 
 def page_statement(resource: Resource, query: Query, *also: Condition) -> Statement:
-    """The statement that reads the page which a query asks for, as one row: the items (their JSON, separated by commas; NULL
-    for none), how many rows were found (one more than the page holds: there is another page), and the keys of the first and
-    of the last that the page holds, as JSON.
+    """The statement that reads the page which a query asks for, as a row that `page_of` takes.
 
     `also` says what the caller may see at all.
     """
@@ -57,6 +65,20 @@ def page_statement(resource: Resource, query: Query, *also: Condition) -> Statem
         params += query.position.keys
     shape = _Shape(query.fields, texts, query.ordering, is_forward, query.page_size)
     return Statement(_page_sql(resource, shape, connection.vendor), params)
+
+
+def page_of(row: Row, query: Query) -> Page:
+    """The page that was read. One row more than it has room for was looked for: it is there if there is another page on
+    that side; on the other side there is one if the page was reached by a cursor."""
+    items, listed = row
+    found = list(zip(*orjson.loads(listed), strict=True)) if items is not None else []
+    rows, keys = (items or "").split(_SEPARATOR)[: query.page_size], found[: query.page_size]
+    if not keys:
+        return Page([], None, None)
+    beyond = keys[-1] if len(found) > query.page_size else None
+    if query.position is None or query.position.is_forward:
+        return Page(rows, beyond, keys[0] if query.position else None)
+    return Page(rows[::-1], keys[0], beyond)
 
 
 def item_statement(resource: Resource, fields: tuple[str, ...], *conditions: Condition) -> Statement:
@@ -75,33 +97,27 @@ def _apart(conditions: Iterable[Condition]) -> tuple[tuple[str, ...], tuple[obje
 # Texts are made once for each shape of question: there are few of them, and each is long.
 @lru_cache(maxsize=512)
 def _page_sql(resource: Resource, shape: _Shape, vendor: str) -> str:
-    dialect = DIALECTS[vendor]
-    keys = _keys(resource, shape.ordering)
-    columns = ", ".join(
-        [
-            *(f"{resource.by_name[name].sql} AS key_{place}" for place, name in enumerate(keys)),
-            *_columns(resource, shape.fields),
-        ]
-    )
+    dialect, keys = DIALECTS[vendor], _keys(resource, shape.ordering)
+    columns = [f"{resource.by_name[name].sql} AS key_{place}" for place, name in enumerate(keys)]
+    columns += _columns(resource, shape.fields, dialect)
     order = ", ".join(f"key_{place} {shape.direction}" for place in range(len(keys)))
-    key = dialect.array_of.format(", ".join(f"found.key_{place}" for place in range(len(keys))))
-    size, outward = shape.page_size, "ASC" if shape.is_forward else "DESC"
-    return f"""
-        SELECT {dialect.joined.format(direction=outward)} FILTER (WHERE place <= {size}) AS items, count(*) AS found,
-            max(keys) FILTER (WHERE place = 1) AS first_keys, max(keys) FILTER (WHERE place = {size}) AS last_keys
-        FROM (SELECT row_number() OVER (ORDER BY {order}) AS place, {key} AS keys,
-                {_item(resource, shape.fields, dialect)} AS item
-            FROM (SELECT {columns} FROM {resource.source} {_where(shape.conditions)}
-                ORDER BY {order} LIMIT {size + 1}) found
-            ORDER BY place {outward}) shown"""
+    listed = ", ".join(dialect.listed.format(f"found.key_{place}") for place in range(len(keys)))
+    return (
+        f"SELECT {dialect.joined.format(_item(resource, shape.fields, dialect))} AS items, "
+        f"{dialect.list_of_keys.format(listed)} AS page_keys "
+        f"FROM (SELECT {', '.join(columns)} FROM {resource.source} {_where(shape.conditions)} "
+        f"ORDER BY {order} LIMIT {shape.page_size + 1}) found"
+    )
 
 
 @lru_cache(maxsize=512)
 def _item_sql(resource: Resource, fields: tuple[str, ...], conditions: tuple[str, ...], vendor: str) -> str:
-    columns = ", ".join(_columns(resource, fields))
-    return f"""
-        SELECT {_item(resource, fields, DIALECTS[vendor])} AS item
-        FROM (SELECT {columns} FROM {resource.source} {_where(conditions)} LIMIT 1) found"""
+    dialect = DIALECTS[vendor]
+    columns = ", ".join(_columns(resource, fields, dialect))
+    return (
+        f"SELECT {_item(resource, fields, dialect)} AS item "
+        f"FROM (SELECT {columns} FROM {resource.source} {_where(conditions)} LIMIT 1) found"
+    )
 
 
 def _keys(resource: Resource, ordering: Ordering) -> tuple[str, ...]:
@@ -131,34 +147,29 @@ def _pattern(word: str) -> str:
     return f"%{escaped}%"
 
 
-def _columns(resource: Resource, fields: tuple[str, ...]) -> list[str]:
+def _columns(resource: Resource, fields: tuple[str, ...], dialect: Dialect) -> list[str]:
     """What is read for some fields: those that are columns, and those that others are made of."""
     asked = [resource.by_name[name] for name in fields]
     read = {name: None for field in asked for name in (field.of or (field.name,))}
-    return [f'{_read(resource.by_name[name])} AS "{name}"' for name in read]
+    return [f'{_read(resource.by_name[name], dialect)} AS "{name}"' for name in read]
 
 
-def _read(field: Field) -> str:
-    if field.nested is None:
+def _read(field: Field, dialect: Dialect) -> str:
+    nested = field.nested
+    if nested is None:
         return field.sql
-    dialect = DIALECTS[connection.vendor]
-    item = _object(field.nested.fields, dialect)
-    return dialect.list_of.format(
-        item=item, source=field.nested.source, condition=field.nested.condition, order=field.nested.order
-    )
+    columns = ", ".join(f'{dialect.form(each.kind, each.sql)} AS "{each.name}"' for each in nested.fields)
+    rows = f"SELECT {columns} FROM {nested.source} WHERE {nested.condition} ORDER BY {nested.order}"
+    pairs = ", ".join(f"'{each.name}', \"{each.name}\"" for each in nested.fields)
+    return dialect.nested.format(rows=rows, pairs=pairs)
 
 
 def _item(resource: Resource, fields: tuple[str, ...], dialect: Dialect) -> str:
     """One row of `found` as the text of an object."""
     made = [resource.by_name[name] for name in fields]
-    pairs = [(each.name, each.kind, each.sql if each.of else f'found."{each.name}"') for each in made]
-    return dialect.as_text.format(_object_of(pairs, dialect))
-
-
-def _object(fields: tuple[Field, ...], dialect: Dialect) -> str:
-    return _object_of([(each.name, each.kind, each.sql) for each in fields], dialect)
-
-
-def _object_of(pairs: Iterable[tuple[str, Kind, str]], dialect: Dialect) -> str:
-    members = ", ".join(f"'{name}', {dialect.forms.get(kind, '{}').format(sql)}" for name, kind, sql in pairs)
-    return dialect.object_of.format(members)
+    return dialect.object_of.format(
+        ", ".join(
+            f"'{each.name}', " + dialect.form(each.kind, each.sql if each.of else f'found."{each.name}"')
+            for each in made
+        )
+    )

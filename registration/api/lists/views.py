@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import orjson
@@ -18,19 +18,9 @@ from registration.api.lists.answers import answer
 from registration.api.lists.cursors import Position, cursor_of
 from registration.api.lists.fields import Resource, parsed
 from registration.api.lists.query import CURSOR, Query, fields_of, query_of
-from registration.api.lists.sql import Condition, item_statement, page_statement
+from registration.api.lists.sql import Condition, Page, item_statement, page_of, page_statement
 
 READING = frozenset({"GET", "HEAD"})
-
-
-class Page(NamedTuple):
-    """What a list's statement reads (registration/api/lists/sql.py): the items as JSON, how many rows were found, at most one
-    more than the page holds, and the keys of the first and, where the page is full, of the last row, in the order of finding."""
-
-    items: str | None
-    found: int
-    first: str | None
-    last: str | None
 
 
 class ResourceView(ConsumerView):
@@ -74,30 +64,21 @@ class ListView(ResourceView):
 
     def page(self) -> Page:
         """The page that was read."""
-        return Page(*self.found)
+        return page_of(self.found, self.query)
 
     def get(self, request: Request, **kwargs: Any) -> HttpResponse:
         self.refuse_fault()
-        items, found, first, last = self.page()
-        has_more = found > self.query.page_size
-        following, preceding = (last if has_more else None), (first if self.query.position else None)
-        if self.query.position and not self.query.position.is_forward:
-            following, preceding = first, (last if has_more else None)
+        page = self.page()
+        links = self._link(page.following, is_forward=True), self._link(page.preceding, is_forward=False)
         return answer(
-            request,
-            b'{"next":%b,"previous":%b,"results":[%b]}'
-            % (
-                self._link(following, is_forward=True),
-                self._link(preceding, is_forward=False),
-                (items or "").encode(),
-            ),
+            request, b'{"next":%b,"previous":%b,"results":[%b]}' % (*links, ",".join(page.items).encode())
         )
 
-    def _link(self, keys: str | None, *, is_forward: bool) -> bytes:
-        """The address of the page on the other side of a row, as JSON. It is of BASE_URL: a caller chooses its Host header."""
+    def _link(self, keys: tuple[object, ...] | None, *, is_forward: bool) -> bytes:
+        """The address of the page on one side of a row, as JSON. It is of BASE_URL: a caller chooses its Host header."""
         if keys is None:
             return b"null"
-        cursor = cursor_of(Position(tuple(orjson.loads(keys)), is_forward), self.query.question)
+        cursor = cursor_of(Position(keys, is_forward), self.query.question)
         kept = [(name, value) for name, value in self.request.GET.items() if name != CURSOR]
         return orjson.dumps(f"{settings.BASE_URL}{self.request.path}?{urlencode([*kept, (CURSOR, cursor)])}")
 
