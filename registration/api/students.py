@@ -197,6 +197,7 @@ class EnrollmentStatusDetail(StudentView):
     """How one student stands in each term, the newest first."""
 
     resource = ENROLLMENT_TERMS
+    has_results: ClassVar[bool] = True
     required_scopes: ClassVar[Mapping[str, str]] = {"GET": "enrollment:read"}
 
     def reading(self) -> Statement:

@@ -4,6 +4,7 @@ from django.urls import path
 
 from registration.api.calendar import TermCalendar
 from registration.api.courses import CourseDetail, CourseList
+from registration.api.docs import ApiDocs, ApiDocument
 from registration.api.sections import SectionDetail, SectionList
 from registration.api.students import EnrollmentStatusDetail, EnrollmentStatusList, StudentBalance
 from registration.api.terms import TermDetail, TermList
@@ -11,6 +12,8 @@ from registration.api.terms import TermDetail, TermList
 app_name = "api"
 
 urlpatterns = [
+    path("openapi.json", ApiDocument.as_view(), name="document"),
+    path("docs/", ApiDocs.as_view(), name="docs"),
     path("terms/", TermList.as_view(), name="terms"),
     path("terms/<str:code>/", TermDetail.as_view(), name="term"),
     path("courses/", CourseList.as_view(), name="courses"),
