@@ -65,7 +65,7 @@ class ApiDocs(ReaderView):
     renderer_classes = (HtmlRenderer, JsonRenderer)
 
     def get(self, request: Request) -> HttpResponse:
-        return render(request._request, "api/docs.html")
+        return render(request._request, "api/docs.html")  # noqa: SLF001  Django renders for its own request
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
         """A person who has not signed in yet is asked to; a program is told what to send."""
