@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from django.conf import settings
@@ -43,7 +43,8 @@ class Balance:
 
 def balance_of(student: StudentQuerySet) -> Statement:
     """What tells the balance of one student, who comes from `visible_to` and `with_grant_to`."""
-    page, parameters = student.values("pk", "shown_by").query.sql_with_params()
+    columns: tuple[Any, ...] = ("pk", "shown_by")  # the second is an annotation
+    page, parameters = student.values(*columns).query.sql_with_params()
     return Statement(_STATEMENT.format(page=page, gathered=_GATHERED[connection.vendor]), parameters)
 
 

@@ -129,7 +129,8 @@ def _later(condition: dict[str, Any], prefix: str) -> Q:
 
 
 def _statement(students: StudentQuerySet, terms: str, term: str | None) -> Statement:
-    page, parameters = students.values("pk", "shown_by").query.sql_with_params()
+    columns: tuple[Any, ...] = ("pk", "shown_by")  # the second is an annotation
+    page, parameters = students.values(*columns).query.sql_with_params()
     sql = _STATEMENT.format(page=page, terms=terms, gathered=_GATHERED[connection.vendor])
     return Statement(sql, (*parameters, *([term] if term else [])))
 

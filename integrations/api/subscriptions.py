@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from django.conf import settings
 from django.http import Http404
@@ -117,7 +117,7 @@ class SubscriptionList(ListView):
         asked = SubscriptionRequest(data=request.data)
         asked.is_valid(raise_exception=True)
         event_types = list(dict.fromkeys(asked.validated_data["event_types"]))
-        caller: Caller = request.user
+        caller = cast("Caller", request.user)
         if scope := missing_scope(event_types, caller.scopes):
             refuse_scope(caller, scope)
         try:
@@ -144,7 +144,7 @@ class SubscriptionDetail(ItemView):
 
     def delete(self, request: Request, **kwargs: int) -> Response:
         """End a subscription: nothing more is sent, and its secret is forgotten."""
-        caller: Caller = request.user
+        caller = cast("Caller", request.user)
         if not subscriptions.unsubscribe(Consumer(pk=caller.consumer_id), kwargs["id"]):
             raise Http404
         return Response(status=204)

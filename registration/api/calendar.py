@@ -130,7 +130,7 @@ class TermCalendar(ItemView):
         if not self.is_icalendar:
             return super().get(request, **kwargs)
         self.refuse_fault()
-        (item,) = request.auth
+        (item,) = self.found
         if item is None:
             raise Http404
         term = orjson.loads(item)
@@ -152,5 +152,5 @@ def _events(term: dict[str, Any]) -> Iterator[DayEvent]:
 
 
 def _event(uid: str, summary: str, category: str, starts_on: str, ends_on: str, changed_at: str) -> DayEvent:
-    days = [datetime.date.fromisoformat(day) for day in (starts_on, ends_on)]
-    return DayEvent(uid, summary, category, *days, datetime.datetime.fromisoformat(changed_at))
+    first, last = datetime.date.fromisoformat(starts_on), datetime.date.fromisoformat(ends_on)
+    return DayEvent(uid, summary, category, first, last, datetime.datetime.fromisoformat(changed_at))

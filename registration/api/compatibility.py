@@ -90,7 +90,7 @@ def _fields(where: str, before: Held, after: Held) -> Iterator[str]:
 
 def _schema(document: Document, operation: Document, holder: Document) -> Document:
     content = holder.get("content", {})
-    media = content.get("application/json") or next(iter(content.values()), {})
+    media: Document = content.get("application/json") or next(iter(content.values()), {})
     return _resolved(document, media.get("schema", {}))
 
 

@@ -74,6 +74,7 @@ class DocumentedView(AutoSchema):
         self, path: str, path_regex: str, path_prefix: str, method: str, registry: Any
     ) -> Schema | None:
         """The operation of a method. `registry` takes the schemas that it refers to."""
+        view: Any = self.view  # one of ours
         self.registry, self.path, self.method = registry, path, method
         resource = getattr(self.view, "resource", None)
         if resource is None:
@@ -81,7 +82,7 @@ class DocumentedView(AutoSchema):
         handler = getattr(self.view, method.lower())
         about = inspect.getdoc(handler if method != "GET" else type(self.view)) or ""
         summary, _, description = about.partition("\n\n")
-        scope = required_scope(self.view, method)
+        scope = required_scope(view, method)
         operation: Schema = {
             "operationId": _operation_id(resource, self.view, method),
             "summary": " ".join(summary.split()).rstrip("."),
@@ -94,6 +95,8 @@ class DocumentedView(AutoSchema):
             ],
             "responses": self._responses(resource, method),
         }
+        if view.deprecation:
+            operation["deprecated"] = True
         if method == "POST":
             operation["requestBody"] = {
                 "required": True,
@@ -176,13 +179,16 @@ class DocumentedView(AutoSchema):
         }
 
     def _component(self, name: str, schema: Schema) -> Schema:
-        component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, schema=schema, object=name)
+        component = ResolvedComponent(  # type: ignore[no-untyped-call]
+            name=name, type=ResolvedComponent.SCHEMA, schema=schema, object=name
+        )
         self.registry.register_on_missing(component)
         return dict(component.ref)
 
     def _body(self) -> Schema:
         """What a POST takes, from its serializer."""
-        request = self.view.request_body()
+        view: Any = self.view
+        request = view.request_body()
         return {
             "type": "object",
             "additionalProperties": False,
@@ -257,6 +263,8 @@ def _field(field: Field) -> Schema:
         schema["enum"] = [*map(str, field.values), *([None] if field.is_nullable else [])]
     if field.is_nullable:
         schema["nullable"] = True
+    if field.deprecation:
+        schema["deprecated"] = True
     if field.example is not None:
         schema["example"] = field.example
     return schema

@@ -7,6 +7,7 @@ from typing import Any
 
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
 from registration.api import published
+from registration.api.docs import document
 
 
 class Command(OutcomeCommand):
@@ -25,9 +26,7 @@ class Command(OutcomeCommand):
                 + ". Make it a new version instead, and "
                 "deprecate what it replaces (docs/partners.md)."
             )
-        is_current = published.FILE.exists() and published.FILE.read_text() == published.as_yaml(
-            published.document()
-        )
+        is_current = published.FILE.exists() and published.FILE.read_text() == published.as_yaml(document())
         if options["check"] and not is_current:
             raise Refusal("openapi.yaml is not what the code says: run ./matricula api_document.")
         if not is_current:

@@ -14,6 +14,8 @@ from typing import Final
 
 from django.utils.dateparse import parse_date, parse_datetime
 
+from registration.api.lists.deprecation import Deprecation
+
 MAX_TEXT: Final = 200
 MAX_INTEGER: Final = 2**63 - 1
 
@@ -51,6 +53,7 @@ class Field:
     is_nullable: bool = False
     values: tuple[str, ...] = ()
     example: object = None
+    deprecation: Deprecation | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -11,13 +11,15 @@ from django.conf import settings
 from django.http import Http404, HttpResponse
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from apiauth.statements import Statement
 from apiauth.views import ConsumerView
 from registration.api.lists.answers import answer
 from registration.api.lists.cursors import Position, cursor_of
+from registration.api.lists.deprecation import Deprecation, headers_of
 from registration.api.lists.fields import Resource, parsed
-from registration.api.lists.query import CURSOR, Query, fields_of, query_of
+from registration.api.lists.query import CURSOR, FIELDS, Query, fields_of, query_of
 from registration.api.lists.sql import Condition, Page, item_statement, page_of, page_statement
 
 READING = frozenset({"GET", "HEAD"})
@@ -27,6 +29,7 @@ class ResourceView(ConsumerView):
     """What a list and a row have in common. A subclass says what is read, and `limits` of what."""
 
     resource: ClassVar[Resource]
+    deprecation: ClassVar[Deprecation | None] = None
     fault: ValidationError | Http404 | None = None
 
     def beside(self) -> Statement | None:
@@ -42,6 +45,22 @@ class ResourceView(ConsumerView):
     def reading(self) -> Statement:
         """The statement that reads what is asked for. Raises ValidationError, or Http404 for what cannot be there."""
         raise NotImplementedError
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        final = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in headers_of(self._deprecations()).items():
+            final.headers[name] = value
+        return final
+
+    def _deprecations(self) -> Iterator[Deprecation]:
+        """Of the view itself, and of the fields that are asked for."""
+        asked = (
+            self.request.GET.get(FIELDS, "").split(",")
+            if FIELDS in self.request.GET
+            else self.resource.by_name
+        )
+        fields = [field.deprecation for field in self.resource.fields if field.name in asked]
+        yield from (each for each in (self.deprecation, *fields) if each)
 
     def refuse_fault(self) -> None:
         """Raises what is wrong with the request."""

@@ -49,16 +49,15 @@ def caller(client: Client, consumer: Consumer) -> Call:
 
     def ask(method: str, address: str = URL, body: object = None, **extra: Any) -> Any:
         headers = {"Authorization": f"Bearer {token}"}
-        kind = {"content_type": "application/json", **extra} if body is not None or extra else {}
-        return client.generic(
-            method, address, **({"data": as_json(body)} if body is not None else {}), headers=headers, **kind
-        )
+        kind = extra.get("content_type", "application/json")
+        return client.generic(method, address, as_json(body), kind, headers=headers)
 
     return ask
 
 
 def as_json(body: object) -> bytes:
-    return body if isinstance(body, bytes) else orjson.dumps(body)
+    """Bytes as they are, nothing as no body."""
+    return body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
 
 
 def wish(url: str = HOOK, *event_types: str) -> dict[str, Any]:
