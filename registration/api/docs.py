@@ -69,8 +69,9 @@ class ApiDocs(ReaderView):
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
         """A person who has not signed in yet is asked to; a program is told what to send."""
-        is_person = "text/html" in self.request.headers.get("Accept", "")
-        if is_person and "Authorization" not in self.request.headers and self.request.user is None:
+        headers = self.request.headers
+        user: Any = self.request.user  # nobody is None here (UNAUTHENTICATED_USER)
+        if user is None and "Authorization" not in headers and "text/html" in headers.get("Accept", ""):
             return redirect(f"{reverse('admin:login')}?next={self.request.path}")
         return super().handle_exception(exc)
 
