@@ -10,8 +10,9 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from apiauth.bearer import BearerRefused, Caller, find_caller
+from apiauth.rate_limit import LimitExceeded, count_request, remember_standing
 from apiauth.refusals import Kind, record_refusal
-from apiauth.usage import count_request
+from apiauth.statements import Row, Statement
 from audit import Actor
 from audit.context import ascribe, current_context
 
@@ -33,8 +34,11 @@ ANEW: Final = "The token is unknown, expired or revoked: ask /oauth/token/ for a
 class BearerAuthentication(BaseAuthentication):
     """`Authorization: Bearer TOKEN`, and nowhere else: a token in an address is seen by every log on its way."""
 
-    def authenticate(self, request: Request) -> tuple[Caller, None] | None:
-        """The consumer that calls; None when the request carries no token. Raises AuthenticationFailed."""
+    def authenticate(self, request: Request) -> tuple[Caller, Row] | None:
+        """The consumer that calls, and what its view reads beside it; None when the request carries no token.
+
+        Raises AuthenticationFailed, and LimitExceeded once the hour's requests are used up.
+        """
         if "access_token" in request.query_params:
             record_refusal("bearer.refused", Kind.TOKEN_IN_ADDRESS)
             raise AuthenticationFailed(
@@ -43,16 +47,32 @@ class BearerAuthentication(BaseAuthentication):
         scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
         if scheme.lower() != "bearer":
             return None
-        try:
-            caller = find_caller(token.strip(), address=current_context().address, now=timezone.now())
-        except BearerRefused as refused:
-            record_refusal("bearer.refused", refused.kind, refused.consumer)
-            request.META[_ANSWER] = INVALID
-            raise AuthenticationFailed(WHY.get(refused.kind, ANEW)) from None
+        caller, found = _caller(request, token.strip())
         ascribe(Actor("consumer", caller.name, str(caller.consumer_id)))
-        count_request(caller.consumer_id)
-        return caller, None
+        standing = count_request(caller.consumer_id, caller.hourly_limit)
+        remember_standing(request.META, standing)
+        if not standing.is_allowed:
+            raise LimitExceeded(standing)
+        return caller, found
 
     def authenticate_header(self, request: Request) -> str:
         """The challenge of a 401: without an error code where nothing was shown that could be wrong (RFC 6750, 3.1)."""
         return str(request.META.get(_ANSWER, CHALLENGE))
+
+
+def _caller(request: Request, token: str) -> tuple[Caller, Row]:
+    try:
+        return find_caller(
+            token, address=current_context().address, now=timezone.now(), beside=_beside(request)
+        )
+    except BearerRefused as refused:
+        record_refusal("bearer.refused", refused.kind, refused.consumer)
+        request.META[_ANSWER] = INVALID
+        raise AuthenticationFailed(WHY.get(refused.kind, ANEW)) from None
+
+
+def _beside(request: Request) -> Statement | None:
+    """What the view would have read by the statement that finds the caller (apiauth/views.py)."""
+    view = (request.parser_context or {}).get("view")
+    asked = getattr(view, "beside", None)
+    return asked() if asked else None

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 # A server that does not answer must not hold up a request for longer.
 TIMEOUT_SECONDS: Final = 1
@@ -37,4 +39,6 @@ def _client(url: str) -> redis.Redis:
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         decode_responses=True,
+        # A count that was made and whose answer was lost would be made twice.
+        retry=Retry(NoBackoff(), 0),
     )

@@ -1,4 +1,5 @@
-"""How much each consumer calls: counted in Redis as it happens, kept by the hour in the database by a worker.
+"""How much each consumer calls: counted in Redis as it happens (apiauth/rate_limit.py), kept by the hour in the database by
+a worker.
 
 The count of an hour only grows, and what is written is the count itself and never a difference: a worker that is killed,
 doubled or late writes the same numbers. Where no server counts, nothing is counted, and nobody is refused for it.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from typing import Any, Final
+from typing import Final
 
 from django.db import transaction
 from django.db.models import Q
@@ -21,29 +22,20 @@ HOUR_SECONDS: Final = 3600
 KEPT_HOURS: Final = 48
 
 
-def count_request(consumer_id: int) -> None:
-    """Count one request of a consumer, in one round trip."""
-    pipeline = counters().pipeline(transaction=False)
-    add_request(pipeline, consumer_id)
-    try:
-        pipeline.execute()
-    except Away:
-        return
+def hour_key(now: float) -> str:
+    """The name of the counts of the hour of `now`, in seconds since 1970: consumer to requests."""
+    return key("usage", int(now) // HOUR_SECONDS)
 
 
-def add_request(pipeline: Any, consumer_id: int) -> None:
-    """The same, as part of a round trip that is made anyway."""
-    now = int(time.time())
-    this_hour = key("usage", now // HOUR_SECONDS)
-    pipeline.hincrby(this_hour, consumer_id, 1)
-    pipeline.expire(this_hour, KEPT_HOURS * HOUR_SECONDS)
-    pipeline.hset(key("last-used"), consumer_id, now)
+def last_used_key() -> str:
+    """The name of the moments at which each consumer called last."""
+    return key("last-used")
 
 
 def requests_this_hour(consumer_id: int) -> int | None:
     """How many requests it has made since the hour began; None when no server counts."""
     try:
-        return int(counters().hget(key("usage", int(time.time()) // HOUR_SECONDS), consumer_id) or 0)
+        return int(counters().hget(hour_key(time.time()), consumer_id) or 0)
     except Away:
         return None
 
@@ -54,8 +46,8 @@ def store_usage() -> int:
     hours = range(this_hour - KEPT_HOURS + 1, this_hour + 1)
     pipeline = counters().pipeline(transaction=False)
     for hour in hours:
-        pipeline.hgetall(key("usage", hour))
-    pipeline.hgetall(key("last-used"))
+        pipeline.hgetall(hour_key(hour * HOUR_SECONDS))
+    pipeline.hgetall(last_used_key())
     try:
         *counts, last_used = pipeline.execute()
     except Away:

@@ -43,7 +43,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def _for_programs(request: HttpRequest, status: int) -> HttpResponse | None:
     """The answer below the addresses that only programs call; None elsewhere."""
     if request.path.startswith("/api/"):
-        return problem_response(status, DETAILS[status])
+        return problem_response(request, status, DETAILS[status])
     if request.path.startswith(("/oauth/", "/.well-known/")):
         return json_answer({"error": OAUTH_CODES[status], "error_description": DETAILS[status]}, status)
     return None

@@ -133,7 +133,8 @@ class Consumer(AbstractApplication):
 
     def why_refused(self, address: str, today: datetime.date) -> str:
         """Why its keys do not work from `address` on `today`, as a word of `apiauth.refusals.Kind`; empty: they do."""
-        return why_refused(self.status, self.expires_on, self.networks, address=address, today=today)
+        is_past = self.expires_on is not None and today > self.expires_on
+        return why_refused(self.status, self.networks, is_past_its_last_day=is_past, address=address)
 
     def knows_secret(self, secret: str, now: datetime.datetime) -> bool:
         """Whether `secret` is its secret or, during a rotation's overlap, the one before. In constant time."""
@@ -147,13 +148,11 @@ class Consumer(AbstractApplication):
         return reverse("admin:apiauth_consumer_change", args=[self.pk])
 
 
-def why_refused(
-    status: str, expires_on: datetime.date | None, networks: str, *, address: str, today: datetime.date
-) -> str:
+def why_refused(status: str, networks: str, *, is_past_its_last_day: bool, address: str) -> str:
     """The same from a consumer's columns, for a statement that reads no whole row."""
     if status != ConsumerStatus.ACTIVE:
         return status
-    if expires_on is not None and today > expires_on:
+    if is_past_its_last_day:
         return "expired"
     if networks and not is_within(address, networks):
         return "network"

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
-from django.http import Http404
-from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView
+from registration.api.lists.fields import Field, Filter, Kind, Resource
+from registration.api.lists.views import ItemView, ListView
 
-from registration.models import Term
+TERMS: Final = Resource(
+    name="terms",
+    source="registration_term term",
+    key="code",
+    order="-starts_on",
+    fields=(
+        Field("code", "term.code", Kind.TEXT, "What the term is called everywhere", is_orderable=True),
+        Field("name", "term.name", Kind.TEXT, "Its name for people", is_searchable=True),
+        Field("starts_on", "term.starts_on", Kind.DATE, "Its first day", is_orderable=True),
+        Field("ends_on", "term.ends_on", Kind.DATE, "Its last day"),
+        Field("census_on", "term.census_on", Kind.DATE, "The last day on which fees follow a change"),
+        Field(
+            "is_current", "term.is_current", Kind.BOOLEAN, "Whether it is the current one", is_filterable=True
+        ),
+    ),
+    more_filters=(
+        Filter("ends_from", "term.ends_on >= %s", Kind.DATE, "Terms that end on this day or later"),
+        Filter("starts_until", "term.starts_on <= %s", Kind.DATE, "Terms that start on this day or earlier"),
+    ),
+)
 
-FIELDS: Final = ("code", "name", "starts_on", "ends_on", "census_on", "is_current")
 
+class TermList(ListView):
+    """Terms, the newest first."""
 
-class TermList(APIView):
-    """Every term, the newest first."""
-
+    resource = TERMS
     required_scopes: ClassVar[Mapping[str, str]] = {"GET": "calendar:read"}
 
-    def get(self, request: Request) -> Response:
-        return Response({"results": [_shown(term) for term in Term.objects.all()]})
 
-
-class TermDetail(APIView):
+class TermDetail(ItemView):
     """One term by its code."""
 
+    resource = TERMS
+    found_by = "code"
     required_scopes: ClassVar[Mapping[str, str]] = {"GET": "calendar:read"}
-
-    def get(self, request: Request, code: str) -> Response:
-        term = Term.objects.filter(code=code).first()
-        if term is None:
-            raise Http404
-        return Response(_shown(term))
-
-
-def _shown(term: Term) -> dict[str, Any]:
-    return {name: getattr(term, name) for name in FIELDS}

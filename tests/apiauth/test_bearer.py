@@ -164,7 +164,7 @@ def test_token_and_consumer_are_one_statement(
 ) -> None:
     make_terms()
     token = token_of(partner())
-    with django_assert_num_queries(2):  # the other one reads the terms
+    with django_assert_num_queries(1):  # which reads the terms too
         assert get(client, token).status_code == 200
 
 

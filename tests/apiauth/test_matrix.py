@@ -17,10 +17,11 @@ from oauth2_provider.models import AccessToken
 from apiauth.permissions import required_scope
 from apiauth.scopes import SCOPES
 from apiauth.secrets import token_digest
+from integrations.subscriptions import subscribe
 from registration.disclosure import grant, students_named
-from registration.models import Student
+from registration.models import Course, Section, Student
 from tests.apiauth.conftest import MakePartner, Partner
-from tests.university import make_students, make_terms
+from tests.university import make_section, make_students, make_terms
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +30,8 @@ FUTURE = "2999-01-01T00:00:00Z"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address as it is registered, one that it stands for, and what it needs. `{student}` is a student's number."""
+    """An address as it is registered, one that it stands for, and what it needs. `{student}` is a student's number;
+    `{course}`, `{section}` and `{subscription}` are ids."""
 
     route: str
     example: str
@@ -43,8 +45,30 @@ class Endpoint:
 ENDPOINTS = [
     Endpoint("api/v1/terms/", "/api/v1/terms/", "calendar:read"),
     Endpoint("api/v1/terms/<str:code>/", "/api/v1/terms/2026FA/", "calendar:read"),
+    Endpoint("api/v1/courses/", "/api/v1/courses/", "catalogue:read"),
+    Endpoint("api/v1/courses/<int:id>/", "/api/v1/courses/{course}/", "catalogue:read"),
+    Endpoint("api/v1/sections/", "/api/v1/sections/", "sections:read"),
+    Endpoint("api/v1/terms/<str:code>/calendar/", "/api/v1/terms/2026FA/calendar/", "calendar:read"),
+    Endpoint("api/v1/enrollment-statuses/", "/api/v1/enrollment-statuses/", "enrollment:read"),
+    Endpoint(
+        "api/v1/students/<str:student_number>/enrollment-status/",
+        "/api/v1/students/{student}/enrollment-status/",
+        "enrollment:read",
+    ),
+    Endpoint(
+        "api/v1/students/<str:student_number>/balance/", "/api/v1/students/{student}/balance/", "billing:read"
+    ),
+    Endpoint("api/v1/webhook-subscriptions/", "/api/v1/webhook-subscriptions/", "webhooks:manage"),
+    Endpoint(
+        "api/v1/webhook-subscriptions/<int:id>/",
+        "/api/v1/webhook-subscriptions/{subscription}/",
+        "webhooks:manage",
+    ),
+    Endpoint("api/v1/sections/<int:id>/", "/api/v1/sections/{section}/", "sections:read"),
 ]
 
+# What every consumer may read, and signed-in staff: tests/registration/api/test_document.py.
+WITHOUT_SCOPE = {"api/v1/openapi.json", "api/v1/docs/"}
 # How a consumer stands, and what a token of it gets at an endpoint whose scope it has.
 CONSUMERS: dict[str, tuple[dict[str, Any], int]] = {
     "active": ({}, 200),
@@ -62,7 +86,7 @@ STUDENTS = {"S0000001": True, "S0000002": True, "S0000003": False, "S0000004": F
 @pytest.fixture(autouse=True)
 def university(db: None) -> None:
     """S1 is shown by the college; S2 by name though there is a hold; S3 has a hold; S4 is in no program."""
-    make_terms()
+    make_section(make_terms()[0])
     make_students(4)
     Student.objects.filter(number__in=["S0000002", "S0000003"]).update(disclosure_hold=True)
     Student.objects.filter(number="S0000004").update(program=None)
@@ -96,17 +120,21 @@ def expected(standing: str, scope: str, endpoint: Endpoint, *, is_visible: bool)
 
 def test_every_cell_is_what_the_tables_say(client: Client, partner: MakePartner) -> None:
     found, wanted = {}, {}
+    ids = {"course": Course.objects.get().pk, "section": Section.objects.get().pk}
     for standing, (columns, _) in CONSUMERS.items():
         who = partner(standing)
         for named in GRANTED:
             grant(who.consumer, students_named(named), purpose="The matrix")
+        ids["subscription"] = subscribe(
+            who.consumer, url="https://hooks.example.com/", event_types=["term.changed"]
+        ).subscription.pk
         type(who.consumer).objects.filter(pk=who.consumer.pk).update(**columns)
         for scope in SCOPES:
             headers = {"Authorization": f"Bearer {token_with(who, scope)}"}
             for endpoint in ENDPOINTS:
                 for number, is_visible in STUDENTS.items() if endpoint.is_about_a_student else [("", True)]:
                     cell = standing, scope, endpoint.route, number
-                    answer = client.get(endpoint.example.format(student=number), headers=headers)
+                    answer = client.get(endpoint.example.format(student=number, **ids), headers=headers)
                     found[cell] = answer.status_code
                     wanted[cell] = expected(standing, scope, endpoint, is_visible=is_visible)
     assert len(found) >= len(list(cells())) == len(CONSUMERS) * len(SCOPES) * len(ENDPOINTS)
@@ -140,7 +168,7 @@ def api() -> dict[str, URLPattern]:
 
 
 def test_each_address_of_the_api_has_its_row_in_the_matrix() -> None:
-    assert set(api()) == {endpoint.route for endpoint in ENDPOINTS}
+    assert set(api()) == {endpoint.route for endpoint in ENDPOINTS} | WITHOUT_SCOPE
 
 
 def test_each_method_of_each_endpoint_names_a_scope_of_the_table() -> None:

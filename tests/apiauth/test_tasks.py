@@ -7,8 +7,8 @@ from time_machine import travel
 
 from apiauth import tasks
 from apiauth.models import ConsumerUsage
+from apiauth.rate_limit import count_request
 from apiauth.refusals import Kind, record_refusal
-from apiauth.usage import count_request
 from audit.models import AuditEvent
 from config.celery import app
 from integrations.tasks import remind_of_expiry
@@ -27,7 +27,7 @@ def test_each_ring_of_the_beat_table_reaches_a_task() -> None:
 def test_the_tasks_do_what_they_are_called(partner: MakePartner) -> None:
     housing = partner()
     with travel(1_800_000_000, tick=False) as clock:
-        count_request(housing.consumer.pk)
+        count_request(housing.consumer.pk, 1000)
         for _ in range(3):
             record_refusal("bearer.refused", Kind.UNKNOWN_TOKEN)
         clock.shift(60)

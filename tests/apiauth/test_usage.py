@@ -11,7 +11,8 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from apiauth.models import Consumer, ConsumerUsage
-from apiauth.usage import count_request, requests_this_hour, store_usage
+from apiauth.rate_limit import count_request
+from apiauth.usage import requests_this_hour, store_usage
 from tests.apiauth.conftest import MakePartner
 
 pytestmark = pytest.mark.django_db
@@ -39,12 +40,12 @@ def test_counts_are_kept_by_the_hour_and_once_however_often_they_are_written(par
     pk = partner().consumer.pk
     with time_machine.travel(NOON, tick=False) as clock:
         for _ in range(5):
-            count_request(pk)
+            count_request(pk, 1000)
         store_usage(), store_usage()
         assert kept() == [(12, 5)]
-        count_request(pk)
+        count_request(pk, 1000)
         clock.shift(datetime.timedelta(hours=2))
-        count_request(pk)
+        count_request(pk, 1000)
         store_usage()
         assert kept() == [(12, 6), (14, 1)]
         assert requests_this_hour(pk) == 1
@@ -55,16 +56,16 @@ def test_a_server_that_has_started_anew_takes_nothing_back(partner: MakePartner,
     pk = partner().consumer.pk
     with time_machine.travel(NOON, tick=False):
         for _ in range(5):
-            count_request(pk)
+            count_request(pk, 1000)
         store_usage()
         settings.COUNTERS_PREFIX += "-anew"
-        count_request(pk)
+        count_request(pk, 1000)
         store_usage()
         assert kept() == [(12, 5)]
 
 
 def test_a_consumer_that_is_not_there_is_left_out(partner: MakePartner) -> None:
-    count_request(partner().consumer.pk + 1000)
+    count_request(partner().consumer.pk + 1000, 1000)
     assert store_usage() == 0
 
 
@@ -72,6 +73,6 @@ def test_where_no_server_counts_nobody_is_held_up(
     partner: MakePartner, settings: Settings, tmp_path: Any
 ) -> None:
     settings.COUNTERS_URL = f"unix://{tmp_path}/none.sock"
-    count_request(partner().consumer.pk)
+    count_request(partner().consumer.pk, 1000)
     assert requests_this_hour(Consumer.objects.get().pk) is None
     assert store_usage() == 0
