@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import gzip
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,7 +25,7 @@ import audit
 from audit.encoding import encoded, microseconds, seal_digest
 from audit.immutability import ARCHIVIST
 from audit.models import AuditCheckpoint, AuditEvent, AuditSeal
-from audit.signing import is_signed, signed
+from audit.signing import VerifyingKey, is_signed, signed, whose
 from audit.verification import EVENT_AT, Fault, Link, TrailVerification, check_link, sealed_rows
 
 _EVENT, _SEAL = AuditEvent._meta.db_table, AuditSeal._meta.db_table
@@ -54,6 +54,7 @@ def archive_events(path: Path, *, before: datetime.datetime) -> Archive:
     Only a whole beginning of the chain goes: up to the first event that is not that old. Raises ArchiveRefused when there
     is nothing so old, when the trail does not hold, or when the role at hand may not; then nothing has gone.
     """
+    _demand_rights()
     removed = remove_archived()  # what an archiving that broke off has left
     start = AuditCheckpoint.objects.newest()
     last = _last_before(before)
@@ -118,15 +119,33 @@ def as_archivist() -> Iterator[None]:
             cursor.execute("RESET ROLE")
 
 
-def verify_archive(path: Path) -> TrailVerification:
-    """Check an archive by itself: every line against the chain, and the end's signature over all of it.
+def _demand_rights() -> None:
+    """Raise ArchiveRefused where the archivist's role may not do its work here: before hours of writing, and not after."""
+    with as_archivist(), connection.cursor() as cursor:
+        if connection.vendor != "postgresql":
+            return
+        cursor.execute(
+            "SELECT bool_and(has_table_privilege(relation, privilege)) "
+            "FROM (VALUES (%s, 'DELETE'), (%s, 'DELETE'), (%s, 'INSERT')) AS needed (relation, privilege)",
+            [_EVENT, _SEAL, AuditCheckpoint._meta.db_table],
+        )
+        if not cursor.fetchone()[0]:
+            raise ArchiveRefused(
+                f"{ARCHIVIST} has no right to take archived rows away: the owner runs what audit_roles prints. "
+                "See docs/operations.md, Roles."
+            )
+
+
+def verify_archive(path: Path, keys: Sequence[VerifyingKey] | None = None) -> TrailVerification:
+    """Check an archive by itself: every line against the chain, and the end's signature over all of it, by one of `keys`
+    (by default those of AUDIT_SIGNING_KEY).
 
     Raises ArchiveRefused when the file cannot be read as an archive at all.
     """
     found = TrailVerification()
     try:
         with _opened(path, "rb") as file:
-            _check_lines(found, file)
+            _check_lines(found, file, keys)
     except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ArchiveRefused(
             f"{path} is no archive of the audit trail, or a damaged one ({type(error).__name__})."
@@ -235,10 +254,12 @@ def _file_digest(path: Path) -> bytes:
 
 
 def _opened(path: Path, mode: str) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path, mode) if ".gz" in path.suffixes else path.open(mode))
+    return cast(
+        "IO[bytes]", gzip.open(path, mode, compresslevel=6) if ".gz" in path.suffixes else path.open(mode)
+    )
 
 
-def _check_lines(found: TrailVerification, file: IO[bytes]) -> None:
+def _check_lines(found: TrailVerification, file: IO[bytes], keys: Sequence[VerifyingKey] | None) -> None:
     line = file.readline(_MAX_LINE_BYTES)
     header: dict[str, Any] = orjson.loads(line)
     position, previous = header["first_position"] - 1, bytes.fromhex(header["previous_digest"])
@@ -246,7 +267,8 @@ def _check_lines(found: TrailVerification, file: IO[bytes]) -> None:
     while line := file.readline(_MAX_LINE_BYTES):
         said = orjson.loads(line)
         if "end" in said:
-            _check_end(found, header, said, position, digest.hexdigest(), is_last=not file.read(1))
+            end = _End(said, position, digest.hexdigest(), is_last=not file.read(1))
+            _check_end(found, header, end, keys)
             break
         digest.update(line)
         position, previous = _check_line(found, said, position, previous)
@@ -273,23 +295,25 @@ def _check_line(
     return said["position"], bytes.fromhex(said["digest"])
 
 
+@dataclass(frozen=True)
+class _End:
+    """The end of an archive: what it says, and the position, the digest and the end of file that were found there."""
+
+    said: dict[str, Any]
+    position: int
+    digest: str
+    is_last: bool
+
+
 def _check_end(
-    found: TrailVerification,
-    header: dict[str, Any],
-    end: dict[str, Any],
-    position: int,
-    digest: str,
-    *,
-    is_last: bool,
+    found: TrailVerification, header: dict[str, Any], end: _End, keys: Sequence[VerifyingKey] | None
 ) -> None:
-    if not is_signed(end):
+    is_as_signed = end.said.get("lines_digest") == end.digest and header["position"] == end.position
+    if not is_signed(end.said, keys):
         found.faults.append(
-            Fault(
-                "archive_forged",
-                "The end of the archive carries no valid signature by a key of AUDIT_SIGNING_KEY.",
-            )
+            Fault("archive_forged", f"The end of the archive carries no valid signature by {whose(keys)}.")
         )
-    elif end["lines_digest"] != digest or header["position"] != position or not is_last:
+    elif not (is_as_signed and end.is_last):
         found.faults.append(
             Fault("archive_edited", "The archive is not what was signed: lines were changed, added or cut.")
         )

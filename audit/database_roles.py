@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from django.db import connection
@@ -68,6 +69,43 @@ def excess_rights() -> list[str]:
             [list(APPEND_ONLY)],
         )
         return [right for (right,) in cursor.fetchall()]
+
+
+@dataclass(frozen=True)
+class Able:
+    """A role that could change what proves the trail, and by which right."""
+
+    role: str
+    why: str
+
+
+def who_could_alter() -> list[Able]:
+    """Every role of the server that may sign in and could change rows of the trail past its triggers, or take them away: superusers,
+    owners of the tables and whoever is a member of one, and who was granted a right that only the owner needs. An owner and a
+    superuser there always are: whose they are is for the office to know, and the exported heads are what keeps them honest."""
+    if connection.vendor != "postgresql":
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_WHO_COULD_ALTER, [list(APPEND_ONLY), list(APPEND_ONLY)])
+        return [Able(role, why) for role, why in cursor.fetchall()]
+
+
+_WHO_COULD_ALTER: Final = """
+    SELECT role.rolname,
+           CASE WHEN role.rolsuper THEN 'is a superuser'
+                WHEN bool_or(pg_has_role(role.oid, relation.relowner, 'MEMBER')) THEN 'owns the tables'
+                ELSE 'may ' || string_agg(DISTINCT privilege, ', ' ORDER BY privilege) FILTER (
+                    WHERE has_table_privilege(role.oid, relation.oid, privilege)) END
+    FROM pg_roles AS role
+    CROSS JOIN pg_class AS relation
+    CROSS JOIN unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER']) AS privilege
+    WHERE role.rolcanlogin AND relation.relkind = 'r' AND relation.relname = ANY (%s)
+      AND relation.oid IN (SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)
+      AND (role.rolsuper OR pg_has_role(role.oid, relation.relowner, 'MEMBER')
+           OR has_table_privilege(role.oid, relation.oid, privilege))
+    GROUP BY role.oid, role.rolname, role.rolsuper
+    ORDER BY role.rolname
+"""
 
 
 def _make(role: str, login: str) -> Iterable[str]:

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from django.apps import apps
-from django.db import models, transaction
-from django.db.models import F
+from django.db import connection, models, transaction
 from django.utils import timezone
 
 import audit
@@ -31,23 +30,28 @@ def record_or_count(
     reason: str = "",
     detail: Mapping[str, JsonValue] | None = None,
 ) -> AuditEvent | None:
-    """Write the event, or count it where its like came from the same address less than a minute ago."""
+    """Write the event, or count it where its like came from the same address less than a minute ago.
+
+    In the transaction at hand, so that what is undone is not counted, and what is done always is. Callers that repeat
+    themselves at once take turns at their own count, from here to the end of their transaction; nobody else waits.
+    """
     actor, now = actor or current_actor(), timezone.now()
-    source = {
-        "action": action,
-        "subject_type": subject._meta.label_lower,
-        "subject_id": subject_id_of(subject),
-        "address": writable(current_context().address, 45),
-    }
+    flood = EventFlood(
+        action=action,
+        subject_type=subject._meta.label_lower,
+        subject_id=subject_id_of(subject),
+        address=writable(current_context().address, 45),
+        actor_kind=actor.kind,
+        actor_id=writable(actor.id, 64),
+        actor_name=writable(actor.name, 150),
+        ends_at=now + WINDOW,
+    )
     with transaction.atomic():
-        if _count(source, now):
-            return None
-        for over in EventFlood.objects.select_for_update().filter(**source):
-            _write(over)
-        who = {"actor_kind": actor.kind, "actor_id": actor.id, "actor_name": writable(actor.name, 150)}
-        _, is_first = EventFlood.objects.get_or_create(**source, defaults={**who, "ends_at": now + WINDOW})
-        if not is_first:  # another process was first by a moment
-            _count(source, now)
+        times = _count(flood, now)
+        while times is None:  # its minute is over
+            _write_over(flood)
+            times = _count(flood, now)
+        if times:
             return None
         return audit.record(action, subject, actor=actor, reason=reason, detail=detail)
 
@@ -64,9 +68,38 @@ def write_floods() -> int:
     return written
 
 
-def _count(source: Mapping[str, str], now: datetime.datetime) -> bool:
-    under_way = EventFlood.objects.filter(**source, ends_at__gt=now)
-    return bool(under_way.update(times=F("times") + 1))
+# One statement, for it is part of every token that is issued: begins a count, or adds to one whose minute is not over.
+_COUNT: Final = """
+    INSERT INTO audit_eventflood
+        (action, subject_type, subject_id, address, actor_kind, actor_id, actor_name, times, ends_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, 0, %s)
+    ON CONFLICT (action, subject_type, subject_id, address)
+        DO UPDATE SET times = audit_eventflood.times + 1 WHERE audit_eventflood.ends_at > %s
+    RETURNING times
+"""
+
+
+def _count(flood: EventFlood, now: datetime.datetime) -> int | None:
+    """How often its like has come within the minute before this one; None where a count stands there that is over."""
+    source = (flood.action, flood.subject_type, flood.subject_id, flood.address)
+    actor = (flood.actor_kind, flood.actor_id, flood.actor_name)
+    moments = [connection.ops.adapt_datetimefield_value(moment) for moment in (flood.ends_at, now)]
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT, [*source, *actor, *moments])
+        row = cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
+def _write_over(flood: EventFlood) -> None:
+    """Write the count that stands where this one is to begin."""
+    of_source = EventFlood.objects.filter(
+        action=flood.action,
+        subject_type=flood.subject_type,
+        subject_id=flood.subject_id,
+        address=flood.address,
+    )
+    for over in of_source.select_for_update():
+        _write(over)
 
 
 def _write(flood: EventFlood) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from django.core.mail import send_mail
 from django.utils import timezone
 
 from audit.models import AuditCheckpoint, AuditSeal, Head
-from audit.signing import is_signed, signed
+from audit.signing import VerifyingKey, is_signed, signed, whose
 
 log = structlog.get_logger(__name__)
 
@@ -71,12 +71,12 @@ def export_head() -> Path | None:
     return path
 
 
-def exported_heads() -> Iterator[ExportedHead]:
-    """Every head that is kept, oldest first, the latest last."""
+def exported_heads(keys: Sequence[VerifyingKey] | None = None) -> Iterator[ExportedHead]:
+    """Every head that is kept, oldest first, the latest last, each held against `keys` (by default ours)."""
     folder = Path(settings.AUDIT_HEAD_DIR)
     for path in [*sorted(folder.glob(PATTERN)), folder / LATEST]:
         if path.exists():
-            yield _read(path)
+            yield _read(path, keys)
 
 
 def _statement(head: Head) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _write(path: Path, statement: dict[str, Any], *, is_kept: bool) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> ExportedHead:
+def _read(path: Path, keys: Sequence[VerifyingKey] | None) -> ExportedHead:
     try:
         with path.open("rb") as file:
             statement = orjson.loads(file.read(_MAX_HEAD_BYTES))
@@ -130,6 +130,6 @@ def _read(path: Path) -> ExportedHead:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         return ExportedHead(path.name, fault=f"cannot be read ({type(error).__name__})")
-    if not is_signed(statement):
-        return ExportedHead(path.name, fault="carries no valid signature by a key of AUDIT_SIGNING_KEY")
+    if not is_signed(statement, keys):
+        return ExportedHead(path.name, fault=f"carries no valid signature by {whose(keys)}")
     return said

@@ -132,16 +132,8 @@ class AllowArchiving(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        if schema_editor.connection.vendor == "postgresql":
-            schema_editor.execute(
-                self._function(
-                    f"IF TG_OP = 'DELETE' AND current_user = '{ARCHIVIST}' THEN "
-                    f"IF {self.is_archived} THEN RETURN OLD; END IF; END IF; "
-                ),
-                params=None,
-            )
-            return
-        self._replace_delete_trigger(schema_editor, f"WHEN NOT ({self.is_archived}) ")
+        for statement in self.statements(schema_editor.connection.vendor):
+            schema_editor.execute(statement, params=None)
 
     def database_backwards(
         self,
@@ -153,10 +145,21 @@ class AllowArchiving(Operation):
         if schema_editor.connection.vendor == "postgresql":
             schema_editor.execute(self._function(""), params=None)
             return
-        self._replace_delete_trigger(schema_editor, "")
+        for statement in self._delete_trigger(""):
+            schema_editor.execute(statement, params=None)
 
     def describe(self) -> str:
         return f"Let archived rows of {self.table} go"
+
+    def statements(self, vendor: str) -> list[str]:
+        """The statements that make the exception, in order."""
+        if vendor == "postgresql":
+            exception = (
+                f"IF TG_OP = 'DELETE' AND current_user = '{ARCHIVIST}' THEN "
+                f"IF {self.is_archived} THEN RETURN OLD; END IF; END IF; "
+            )
+            return [self._function(exception)]
+        return self._delete_trigger(f"WHEN NOT ({self.is_archived}) ")
 
     def _function(self, exception: str) -> str:
         # Two IFs: OLD has no meaning in a trigger FOR EACH STATEMENT, which TRUNCATE's is.
@@ -166,13 +169,12 @@ class AllowArchiving(Operation):
             "USING ERRCODE = 'restrict_violation'; END $$"
         )
 
-    def _replace_delete_trigger(self, schema_editor: BaseDatabaseSchemaEditor, condition: str) -> None:
-        schema_editor.execute(f"DROP TRIGGER {self.table}_no_delete", params=None)
-        schema_editor.execute(
+    def _delete_trigger(self, condition: str) -> list[str]:
+        return [
+            f"DROP TRIGGER {self.table}_no_delete",
             f"CREATE TRIGGER {self.table}_no_delete BEFORE DELETE ON {self.table} FOR EACH ROW {condition}BEGIN "
             f"SELECT RAISE(ABORT, 'DELETE refused: rows of {self.table} are never changed or deleted'); END",
-            params=None,
-        )
+        ]
 
 
 class LiftRefusal(Operation):

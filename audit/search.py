@@ -2,14 +2,18 @@
 
 Nothing here counts the table or skips rows. Free text has no index: it is looked for among so many of the newest events
 that meet the other conditions, and the page says how far it has looked.
+
+Two things would make PostgreSQL read the table from its end until it meets what is looked for (450 ms and 580 ms at 1,000,000
+events), and are avoided. A trail is several conditions of which an event meets one: each is asked by itself, by its own index,
+and the answers are merged. An end in the past is walked back from by time, because a search by id would begin at today.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -18,9 +22,10 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+from audit.encoding import EPOCH
 from audit.models import AuditEvent, AuditSeal
 from audit.models.event import AuditEventQuerySet
-from audit.trails import instance_named, trail_of
+from audit.trails import conditions_of_trail, instance_named
 
 PAGE: Final = 50
 # How many events one step of a free-text search goes over.
@@ -65,11 +70,16 @@ class Search:
             ("q" if name == "text" else name): getattr(self, name) for name in PARTS if getattr(self, name)
         }
 
-    def events(self) -> AuditEventQuerySet:
-        """The events that meet every condition but the free text, newest first."""
+    @property
+    def is_by_time(self) -> bool:
+        """Whether the newest is the one of the latest time, and not the one of the highest id."""
+        return bool(self.until)
+
+    def events(self) -> list[AuditEventQuerySet]:
+        """The events that meet every condition but the free text, each newest first; what is found is in any of them."""
         if self.faults:
-            return AuditEvent.objects.none()
-        found = AuditEvent.objects.order_by("-id")
+            return []
+        found = AuditEvent.objects.order_by(*(("-at", "-id") if self.is_by_time else ("-id",)))
         if self.actor:
             found = found.filter(actor_name=self.actor)
         if self.action:
@@ -82,8 +92,8 @@ class Search:
         if (until := _instant(self.until, is_end=True)) is not None:
             found = found.filter(at__lt=until)
         if self.of and (instance := instance_named(self.of)) is not None:
-            found = found.filter(trail_of(instance))
-        return found
+            return [found.filter(condition) for condition in conditions_of_trail(instance)]
+        return [found]
 
 
 PARTS: Final = ("text", "actor", "subject", "action", "since", "until", "of")
@@ -101,20 +111,77 @@ class Page:
     looked_to: datetime.datetime | None = None
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a walk through the events, newest first, has come to: the event there."""
+
+    id: int
+    at: datetime.datetime
+    is_by_time: bool
+
+    def older(self, events: AuditEventQuerySet) -> AuditEventQuerySet:
+        """The events that come after this one."""
+        if self.is_by_time:
+            return events.filter(at__lte=self.at).exclude(at=self.at, id__gte=self.id)
+        return events.filter(id__lt=self.id)
+
+    def down_to_here(self, events: AuditEventQuerySet) -> AuditEventQuerySet:
+        """This event and those that come before it."""
+        if self.is_by_time:
+            return events.filter(at__gte=self.at).exclude(at=self.at, id__lt=self.id)
+        return events.filter(id__gte=self.id)
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        return (self.at, self.id) if self.is_by_time else (self.id,)
+
+
 def find_page(search: Search, *, before: int | None = None, size: int = PAGE) -> Page:
-    """The newest events that are found, or the newest beneath the id `before`."""
+    """The newest events that are found, or the newest that come after the event `before`."""
     within = search.events()
     if before is not None:
-        within = within.filter(id__lt=before)
+        start = _place_of(search, before)
+        within = [start.older(part) for part in within] if start else []
     if not search.text:
-        found = list(within[: size + 1])
+        found = _newest(search, within, size + 1)
         return Page(found[:size], found[size - 1].pk if len(found) > size else None)
-    floor = within.values_list("id", "at")[LOOKED_OVER - 1 : LOOKED_OVER].first()
-    looked_over = within.filter(id__gte=floor[0]) if floor else within
-    found = list(_holding(looked_over, search.text)[: size + 1])
+    floor = _floor(search, within)
+    looked_over = [floor.down_to_here(part) for part in within] if floor else within
+    found = _newest(search, [_holding(part, search.text) for part in looked_over], size + 1)
     if len(found) > size:
         return Page(found[:size], found[size - 1].pk)
-    return Page(found, floor[0] if floor else None, floor[1] if floor else None)
+    return Page(found, floor.id if floor else None, floor.at if floor else None)
+
+
+def _place_of(search: Search, pk: int) -> _Place | None:
+    """The place of an event; None when its time is asked for and it is not there any more."""
+    if not search.is_by_time:
+        return _Place(pk, EPOCH, is_by_time=False)
+    at = AuditEvent.objects.filter(pk=pk).values_list("at", flat=True).first()
+    return None if at is None else _Place(pk, at, is_by_time=True)
+
+
+def _newest(search: Search, parts: Sequence[models.QuerySet[AuditEvent]], count: int) -> list[AuditEvent]:
+    """The newest of what is in any of the parts."""
+    found = {event.pk: event for part in parts for event in part[:count]}
+    places = {pk: _Place(pk, event.at, search.is_by_time).order for pk, event in found.items()}
+    return [found[pk] for pk in sorted(found, key=places.__getitem__, reverse=True)[:count]]
+
+
+def _floor(search: Search, parts: Sequence[AuditEventQuerySet]) -> _Place | None:
+    """The last of as many events as one step of a free-text search goes over; None when there are not that many."""
+    if len(parts) == 1:
+        places = [_Place(*row, search.is_by_time) for row in _places(parts[0], LOOKED_OVER - 1, LOOKED_OVER)]
+        return places[0] if places else None
+    everywhere = {row for part in parts for row in _places(part, 0, LOOKED_OVER)}
+    places = sorted(
+        (_Place(*row, search.is_by_time) for row in everywhere), key=lambda each: each.order, reverse=True
+    )
+    return places[LOOKED_OVER - 1] if len(places) >= LOOKED_OVER else None
+
+
+def _places(events: AuditEventQuerySet, start: int, end: int) -> list[tuple[int, datetime.datetime]]:
+    return list(events.values_list("id", "at")[start:end])
 
 
 def find_all(search: Search, *, limit: int) -> Iterator[AuditEvent]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -46,9 +46,10 @@ def signed(statement: Mapping[str, Any]) -> dict[str, Any]:
     return {**said, "signature": base64.b64encode(private.sign(_bytes_of(said))).decode()}
 
 
-def is_signed(statement: Mapping[str, Any]) -> bool:
-    """Whether the statement carries a signature by one of our keys over all that it says."""
-    public = {key.id: key.public for key in verifying_keys()}.get(str(statement.get("key", "")))
+def is_signed(statement: Mapping[str, Any], keys: Sequence[VerifyingKey] | None = None) -> bool:
+    """Whether the statement carries a signature by one of `keys` (by default ours) over all that it says."""
+    trusted = verifying_keys() if keys is None else keys
+    public = {key.id: key.public for key in trusted}.get(str(statement.get("key", "")))
     if public is None:
         return False
     said = {name: value for name, value in statement.items() if name != "signature"}
@@ -63,6 +64,22 @@ def is_signed(statement: Mapping[str, Any]) -> bool:
 def verifying_keys() -> list[VerifyingKey]:
     """The public keys, newest first. Raises ImproperlyConfigured when one that is set is none."""
     return [_key_of(private.public_key()) for private in _private_keys()]
+
+
+def whose(keys: Sequence[VerifyingKey] | None) -> str:
+    """Whose signature is asked for, in words."""
+    return "a key of AUDIT_SIGNING_KEY" if keys is None else "the public key that was given"
+
+
+def verifying_key(text: str) -> VerifyingKey:
+    """The public key that `seal_audit` printed as `text`. Raises ValueError for what is none."""
+    try:
+        raw = base64.b64decode(text.strip(), altchars=b"-_", validate=True)
+        return _key_of(Ed25519PublicKey.from_public_bytes(raw))
+    except ValueError:
+        raise ValueError(
+            f"{text[:80]!r} is no public key: seal_audit prints it, 32 bytes in URL-safe base64."
+        ) from None
 
 
 def _bytes_of(said: Mapping[str, Any]) -> bytes:

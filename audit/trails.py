@@ -5,7 +5,9 @@ Each contributor returns a condition over AuditEvent for an instance; the trail 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,17 +32,24 @@ def register_trail(model: type[models.Model], contributor: Contributor) -> None:
 
 def trail_of(instance: models.Model) -> Q:
     """The condition for the events that concern an instance: those about it, and what was contributed."""
+    return reduce(operator.or_, conditions_of_trail(instance))
+
+
+def conditions_of_trail(instance: models.Model) -> list[Q]:
+    """The same, as the conditions of which one is to be met. Each has an index of its own; all of them together have none."""
     label: str = instance._meta.label_lower
-    condition = Q(subject_type=label, subject_id=subject_id_of(instance))
-    for contributor in _contributors.get(label, []):
-        condition |= contributor(instance)
-    return condition
+    contributed = [contributor(instance) for contributor in _contributors.get(label, [])]
+    return [Q(subject_type=label, subject_id=subject_id_of(instance)), *contributed]
 
 
 def trail_address(instance: models.Model) -> str:
     """Where the trail of an instance is shown."""
-    of = {"of": f"{instance._meta.label_lower}:{instance.pk}"}
-    return f"{reverse('admin:audit_auditevent_changelist')}?{urlencode(of)}"
+    return address_of_trail(f"{instance._meta.label_lower}:{instance.pk}")
+
+
+def address_of_trail(name: str) -> str:
+    """Where the trail of what is named, as "registration.student:12", is shown."""
+    return f"{reverse('admin:audit_auditevent_changelist')}?{urlencode({'of': name})}"
 
 
 def instance_named(name: str) -> models.Model | None:

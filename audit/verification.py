@@ -6,7 +6,7 @@ cut off, or all of it made anew) the exported heads see.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,8 +22,9 @@ from audit.encoding import (
 )
 from audit.heads import ExportedHead, exported_heads
 from audit.models import AuditCheckpoint, AuditEvent, AuditSeal
+from audit.refusals import missing_refusals
 from audit.sealing import unsealed_ids
-from audit.signing import is_signed
+from audit.signing import VerifyingKey, is_signed, whose
 
 _EVENT, _SEAL = AuditEvent._meta.db_table, AuditSeal._meta.db_table
 BATCH: Final = 10_000
@@ -42,8 +43,9 @@ _SENTENCES: Final = {
     "seals_missing": "Positions {1} to {2} are missing from the chain: seals were deleted.",
     "chain_broken": "Seal {1} of event {0} does not follow the one before it: seals were reordered, inserted or replaced there.",
     "seals_beneath_checkpoint": "{1} seals lie at or beneath the checkpoint at {2}, whose rows were archived: rows were inserted, or an archiving broke off.",
-    "checkpoint_forged": "The checkpoint at {1} carries no valid signature: rows up to there were removed without an archive of ours.",
-    "head_forged": "The exported head {0} {1}: it was altered, or its key is no longer in AUDIT_SIGNING_KEY.",
+    "checkpoint_forged": "The checkpoint at {1} carries no valid signature by {2}: rows up to there were removed without an archive of ours.",
+    "head_forged": "The exported head {0} {1}: it was altered, or signed with another key.",
+    "refusal_missing": "{1} does not refuse {2} any more: its trigger is missing, switched off or not the one that the migrations made.",
     "tail_cut": "The chain ends at position {1}, but the head {0} had seen {2}: {3} events after it were cut from the tail.",
     "chain_replaced": "Position {1} has another digest than the head {0} had seen: the chain was made anew from before there.",
 }
@@ -88,13 +90,16 @@ class TrailVerification:
         return {"status": "failed" if self.fault_count else "ok", **kept, "faults": faults}
 
 
-def verify_trail() -> TrailVerification:
-    """Check every seal, every sealed event, every checkpoint and every exported head, and name what has no seal yet."""
+def verify_trail(keys: Sequence[VerifyingKey] | None = None) -> TrailVerification:
+    """Check every seal, every sealed event, every checkpoint and every exported head, name what has no seal yet, and what the
+    database ought to refuse and does not. Signatures are held against `keys`, by default those of AUDIT_SIGNING_KEY."""
     found = TrailVerification()
-    checkpoint = _check_checkpoints(found)
+    checkpoint = _check_checkpoints(found, keys)
     newest_at = _check_chain(found, checkpoint)
     _check_unsealed(found, newest_at)
-    _check_heads(found)
+    _check_heads(found, keys)
+    for table, event in missing_refusals():
+        found.add("refusal_missing", None, table, event)
     found.events = found.unsealed + found.sealed
     return found
 
@@ -102,12 +107,15 @@ def verify_trail() -> TrailVerification:
 # --- the chain --------------------------------------------------------------------------------------------
 
 
-def _check_checkpoints(found: TrailVerification) -> AuditCheckpoint | None:
+def _check_checkpoints(
+    found: TrailVerification, keys: Sequence[VerifyingKey] | None
+) -> AuditCheckpoint | None:
     """The newest checkpoint, after all of them were checked."""
     checkpoints = list(AuditCheckpoint.objects.order_by("position"))
     for checkpoint in checkpoints:
-        if not is_signed(checkpoint.statement()):
-            found.add("checkpoint_forged", None, checkpoint.position, position=checkpoint.position)
+        if not is_signed(checkpoint.statement(), keys):
+            words = (checkpoint.position, whose(keys))
+            found.add("checkpoint_forged", None, *words, position=checkpoint.position)
     newest = checkpoints[-1] if checkpoints else None
     if newest:
         found.archived_to = newest.position
@@ -203,10 +211,10 @@ def _check_unsealed(found: TrailVerification, newest_at: int) -> None:
             found.add("event_backdated", pk, at, event=pk)
 
 
-def _check_heads(found: TrailVerification) -> None:
+def _check_heads(found: TrailVerification, keys: Sequence[VerifyingKey] | None) -> None:
     """Hold every exported head against the chain."""
     heads: list[ExportedHead] = []
-    for head in exported_heads():
+    for head in exported_heads(keys):
         found.heads += 1
         if head.fault:
             found.add("head_forged", head.name, head.fault)

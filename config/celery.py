@@ -8,16 +8,26 @@ import os
 
 from celery import Celery
 from celery.schedules import crontab
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+# As often as liveness.sign_seconds says; the application is not loaded yet when this module is.
+SIGN_SECONDS = max(1.0, settings.RUN_LEASE_SECONDS / 3)
+# Rings that nobody hears pile up in the broker. One that is this old is worth nothing: others have come since. Not less, so
+# that clocks that differ by some seconds silence nothing.
+LEAST_EXPIRY_SECONDS = 60.0
 
 app = Celery("matricula")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 app.conf.beat_schedule = {
+    "show-life": {"task": "integrations.tasks.show_life", "schedule": SIGN_SECONDS},
     "start-due-syncs": {"task": "integrations.tasks.start_due_syncs", "schedule": 10.0},
     "sweep-runs": {"task": "integrations.tasks.sweep_runs", "schedule": 15.0},
+    "deliver": {"task": "integrations.tasks.deliver", "schedule": 10.0},
+    "sweep-library": {"task": "integrations.tasks.sweep_library", "schedule": 300.0},
     "seal-audit": {"task": "audit.tasks.seal", "schedule": 5.0},
     "export-audit-head": {"task": "audit.tasks.export_hourly_head", "schedule": 3600.0},
     "close-floods": {"task": "audit.tasks.close_floods", "schedule": 30.0},
@@ -30,3 +40,6 @@ app.conf.beat_schedule = {
     "remove-expired-tokens": {"task": "apiauth.tasks.remove_expired_tokens", "schedule": 3600.0},
     "remind-of-expiry": {"task": "integrations.tasks.remind_of_expiry", "schedule": 3600.0},
 }
+for ring in app.conf.beat_schedule.values():
+    if isinstance(ring["schedule"], float):
+        ring["options"] = {"expires": max(ring["schedule"], LEAST_EXPIRY_SECONDS)}

@@ -102,6 +102,12 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             "Name the hosts.",
             "E012",
         ),
+        (
+            settings.FAILPOINTS_DIR is not None,
+            "FAILPOINTS_DIR is set: whoever can write there can stop every process that syncs.",
+            "Unset it. It is for tests.",
+            "E013",
+        ),
     )
     return [Error(text, hint=hint, id=f"matricula.{code}") for is_so, text, hint, code in faults if is_so]
 

@@ -64,7 +64,6 @@ CSRF_TRUSTED_ORIGINS = [BASE_URL]
 
 INSTALLED_APPS = [
     "config.apps.MatriculaAdminConfig",
-    "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
@@ -78,6 +77,8 @@ INSTALLED_APPS = [
     "django_htmx",  # for its static files: htmx itself
     "audit",
     "apiauth",
+    # Behind apiauth, whose createsuperuser and changepassword leave events: of two commands the first app's counts.
+    "django.contrib.auth",
     "registration",
     "integrations",
 ]
@@ -132,6 +133,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["TEST"] = {"NAME": str(INSTANCE_DIR / "test.sqlite3")}
 else:
     DATABASES["default"].update(CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)
+    # A server that is gone without a word must not hold a probe, or anybody else, for minutes.
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 
 # --- broker and workers ----------------------------------------------------------------------------------
 
@@ -142,9 +145,18 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-# Ringing the doorbell must never hold up or fail what rang it: one short try, and the database remembers.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10}
+CELERY_BEAT_SCHEDULER = "config.beat:LivingScheduler"
+# Ringing the doorbell must never hold up or fail what rang it: one short try, and the database remembers. Without the last
+# four, kombu tries again for six seconds where nobody answers (Connection._extract_failover_opts). What waits for the
+# broker, a worker or beat, has retries of its own.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 2,
+    "socket_timeout": 10,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
 CELERY_TASK_PUBLISH_RETRY = False
 
 # --- the product -----------------------------------------------------------------------------------------
@@ -153,6 +165,12 @@ CELERY_TASK_PUBLISH_RETRY = False
 CURRENCY = env.str("CURRENCY", default="USD")
 # How long a run may be silent before another process may take its place.
 RUN_LEASE_SECONDS = env.int("RUN_LEASE_SECONDS", default=30)
+# Where a test stops processes on the road of a run (integrations/sync/failpoints.py); nowhere in any installation.
+FAILPOINTS_DIR = env.str("FAILPOINTS_DIR", default="") or None
+# How long after its last day a term still gives access to the library: longer than the break between two terms.
+LIBRARY_BRIDGE_DAYS = env.int("LIBRARY_BRIDGE_DAYS", default=30)
+# How long a library account stays after the last enrollment that gave access was given up.
+LIBRARY_GRACE_HOURS = env.int("LIBRARY_GRACE_HOURS", default=24)
 # What connections may reach though it is not on the public internet: host:port, separated by commas.
 ALLOW_PRIVATE_HOSTS = [*env.list("ALLOW_PRIVATE_HOSTS", default=[]), *simulated_hosts(INSTANCE_DIR)]
 # The proxy through which connections go out, such as http://proxy.example.edu:3128. Nothing else chooses one.

@@ -10,7 +10,9 @@ class IntegrationsConfig(AppConfig):
     def ready(self) -> None:
         # The student profile asks for panels; this room knows of runs. Imported here: models are ready only now.
         from integrations.admin.profile import register_profile_panels  # noqa: PLC0415
+        from integrations.receivers import connect_receivers  # noqa: PLC0415
         from integrations.trails import register_trails  # noqa: PLC0415
 
+        connect_receivers()
         register_profile_panels()
         register_trails()

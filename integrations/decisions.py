@@ -32,6 +32,7 @@ from integrations.sync.bulk import in_chunks
 from integrations.sync.certificate import CertificateBroken
 from integrations.sync.undo import carry_out, steps_to_undo
 from registration.models import College, Student
+from registration.operations import Refused
 
 # Who can decide: a person, in the admin or at a terminal. Workers and consumers cannot.
 _PEOPLE = ("user", "command")
@@ -111,8 +112,8 @@ def cancel_run(run: SyncRun, *, reason: str) -> None:
         status=RunStatus.CANCELLED, finished_at=timezone.now(), reason=f"Cancelled by {who}: {reason}"
     ):
         raise Undecided("The run has ended already: there is nothing to cancel.")
-    Change.objects.filter(run=run).delete()
-    RunPage.objects.filter(run=run).delete()
+    for model in (Change, RejectedRecord, RunPage):
+        model._default_manager.filter(run=run).delete()
     lease.delete()
     audit.record("sync_run.cancelled", run, reason=reason)
 
@@ -147,6 +148,8 @@ def undo_run(
         carry_out(undo, steps)
     except CertificateBroken as error:
         raise Undecided(f"{error} Nothing was taken back. Has a term changed its code since?") from None
+    except Refused as refusal:
+        raise Undecided(str(refusal)) from None
     undo.status, undo.step, undo.finished_at = RunStatus.APPLIED, RunStep.DONE, timezone.now()
     undo.save()
     audit.record(

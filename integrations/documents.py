@@ -6,7 +6,7 @@ Secrets are accepted and never given back. docs/connections.md describes every f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from integrations.connectors.addresses import check_address
+from integrations.connectors.base import Connector
 from integrations.connectors.certificates import check_certificate
 from integrations.connectors.credentials import (
     CREDENTIALS,
@@ -34,16 +35,12 @@ from integrations.connectors.registry import CONNECTORS
 from integrations.connectors.rest import Endpoint
 from integrations.datasets import DATASETS
 from integrations.models import Connection, Stream
-from integrations.models.connection import (
-    MAX_INTERVAL_MINUTES,
-    MIN_INTERVAL_MINUTES,
-    ConflictPolicy,
-    origin_of,
-)
+from integrations.models.connection import ConflictPolicy, origin_of
+from integrations.models.schedule import MINUTES_OF_A_DAY
+from integrations.schedules import ScheduleDocument, schedule_of
 from integrations.sync.guards import GuardLimits
 from integrations.sync.mapping import FieldMapping
 
-MINUTES_OF_A_DAY = 1440
 MAX_DEPTH = 20
 TOO_DEEP = "The document is nested deeper than any connection is."
 
@@ -64,14 +61,6 @@ def _on_one_line(value: str) -> str:
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Interval(_Part):
-    every_minutes: int = Field(default=MINUTES_OF_A_DAY, ge=MIN_INTERVAL_MINUTES, le=MAX_INTERVAL_MINUTES)
-
-
-class Manual(_Part):
-    manual: Literal[True]
 
 
 class TimeoutSettings(_Part):
@@ -95,7 +84,8 @@ class Limits(_Part):
 class DatasetDocument(_Part):
     endpoint: Endpoint
     params: dict[str, str | None] = Field(default_factory=dict)
-    mapping: dict[str, FieldMapping]
+    # What the connector knows of its vendor's records comes behind it, field by field.
+    mapping: dict[str, FieldMapping] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -128,7 +118,9 @@ class ConnectionDocument(_Part):
     # Of a header, and of a parameter, null stands for the value that is kept.
     headers: dict[HeaderName, HeaderText | None] = Field(default_factory=dict)
     auth: Auth = Field(default_factory=NoAuth)
-    schedule: Interval | Manual = Field(default_factory=Interval)
+    schedule: ScheduleDocument = Field(
+        default_factory=lambda: ScheduleDocument(every_minutes=MINUTES_OF_A_DAY)
+    )
     datasets: dict[str, DatasetDocument] = Field(default_factory=dict)
     guards: GuardLimits = Field(default_factory=GuardLimits)
     conflicts: ConflictPolicy = ConflictPolicy.HOLD
@@ -136,13 +128,24 @@ class ConnectionDocument(_Part):
     limits: Limits = Field(default_factory=Limits)
     settings: dict[str, Any] = Field(default_factory=dict)
 
-    @field_validator("schedule", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _manual_word(cls, value: object) -> object:
-        return {"manual": True} if value == "manual" else value
+    def _fill_in(cls, value: object) -> object:
+        """What the slug and the kind of system say already may be left out: a name, and where tokens are given and how."""
+        if not isinstance(value, dict):
+            return value
+        filled = dict(value)
+        slug, auth = filled.get("slug"), filled.get("auth")
+        if "name" not in filled and isinstance(slug, str):
+            filled["name"] = slug.replace("-", " ").capitalize()
+        connector = CONNECTORS.get(str(filled.get("connector")))
+        if connector and connector.token_path and isinstance(auth, dict) and auth.get("type") == "oauth2":
+            address = str(filled.get("base_url", "")).rstrip("/") + connector.token_path
+            filled["auth"] = {"token_url": address, "client_auth": connector.client_auth, **auth}
+        return filled
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> ConnectionDocument:
+    def _fits_its_connector(self) -> ConnectionDocument:
         connector = CONNECTORS.get(self.connector)
         if connector is None:
             raise ValueError(
@@ -152,12 +155,34 @@ class ConnectionDocument(_Part):
             connector.Settings.model_validate(self.settings)
         except ValidationError as error:
             raise ValueError(f"settings.{_fault(error.errors(include_input=False)[0])}") from None
-        for name, declared in self.datasets.items():
-            if name not in connector.datasets:
-                known = ", ".join(sorted(connector.datasets))
-                raise ValueError(f"datasets.{name}: this connector pulls {known}")
-            _check_fields(name, declared)
-        return self
+        whole = {
+            name: _whole(name, declared, connector, self.settings) for name, declared in self.datasets.items()
+        }
+        return self.model_copy(update={"datasets": whole})
+
+
+def _whole(
+    name: str, declared: DatasetDocument, connector: type[Connector], settings: Mapping[str, Any]
+) -> DatasetDocument:
+    """The dataset with what its connector knows of it. Raises ValueError for what the connector does not take."""
+    if name not in connector.datasets:
+        raise ValueError(f"datasets.{name}: this connector pulls {', '.join(sorted(connector.datasets))}")
+    if not connector.has_endpoints and declared.endpoint != Endpoint():
+        fields = ", ".join(sorted(declared.endpoint.model_fields_set))
+        raise ValueError(f"datasets.{name}: {connector.label} has its own {fields}; leave it out")
+    mapping = {**_own_mapping(connector, name, settings), **declared.mapping}
+    whole = declared.model_copy(update={"mapping": mapping})
+    _check_fields(name, whole)
+    return whole
+
+
+def _own_mapping(
+    connector: type[Connector], dataset: str, settings: Mapping[str, Any]
+) -> dict[str, FieldMapping]:
+    if dataset not in connector.mappings:
+        return {}
+    declared = connector.mappings[dataset](connector.Settings.model_validate(settings))
+    return {field: FieldMapping.model_validate(part) for field, part in declared.items()}
 
 
 def _check_fields(name: str, declared: DatasetDocument) -> None:
@@ -238,7 +263,6 @@ def document_of(connection: Connection) -> dict[str, Any]:
     """
     secrets = connection.secrets
     streams = connection.streams.filter(declared=True).order_by("dataset")
-    minutes = connection.every_minutes
     parts = {
         "headers": dict.fromkeys(secrets.get("headers", {})),
         "timeouts": connection.timeouts,
@@ -252,8 +276,8 @@ def document_of(connection: Connection) -> dict[str, Any]:
         "enabled": connection.enabled,
         "base_url": connection.base_url,
         "auth": _auth_of(connection.auth_type, secrets.get("auth", {})),
-        "schedule": {"every_minutes": minutes} if minutes else "manual",
-        "datasets": {stream.dataset: _dataset_of(stream) for stream in streams},
+        "schedule": schedule_of(connection),
+        "datasets": {stream.dataset: _dataset_of(stream, connection) for stream in streams},
         "guards": connection.guards,
         "conflicts": connection.conflicts,
         **{name: part for name, part in parts.items() if part},
@@ -268,15 +292,28 @@ def _auth_of(kind: str, kept: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _dataset_of(stream: Stream) -> dict[str, Any]:
+def _dataset_of(stream: Stream, connection: Connection) -> dict[str, Any]:
+    """A dataset without what its connector knows by itself: other settings may make that something else."""
     params = dict.fromkeys(stream.params)
+    connector = CONNECTORS[connection.connector]
+    own = as_kept(_own_mapping(connector, stream.dataset, connection.settings))
+    mapping = {
+        name: declared["path"] if declared.keys() == {"path"} else declared
+        for name, declared in stream.mapping.items()
+        if own.get(name) != declared
+    }
     return {
-        **stream.endpoint,
+        **(stream.endpoint if connector.has_endpoints else {}),
         **({"params": params} if params else {}),
-        "mapping": {
-            name: declared["path"] if declared.keys() == {"path"} else declared
-            for name, declared in stream.mapping.items()
-        },
+        **({"mapping": mapping} if mapping else {}),
+    }
+
+
+def as_kept(mapping: Mapping[str, FieldMapping]) -> dict[str, Any]:
+    """A mapping as its stream keeps it."""
+    return {
+        field: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        for field, part in mapping.items()
     }
 
 
@@ -382,6 +419,6 @@ def _modernised_dataset(part: object) -> object:
 
 
 def _fault(part: Any) -> str:
-    steps = [str(step) for step in part["loc"] if step not in ("endpoint", "Interval", "Manual")]
+    steps = [str(step) for step in part["loc"] if step != "endpoint"]
     message = part["msg"].removeprefix("Value error, ")
     return f"{'.'.join(steps)}: {message}" if steps else message

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 from django.utils import timezone
 
-from integrations.models import Alert, Connection
+from integrations.alerts import close_all_but, open_incident
+from integrations.models import Connection
+from integrations.models.alert import Severity
 
-# Days before the end. Each is an incident of its own, so that each is e-mailed; one of them is open at a time.
-STAGES: Final = (0, 1, 7, 30)
+# Days before the end, the nearest first, and how soon somebody has to look. Each is an incident of its own, so that each is
+# e-mailed; one of them is open at a time.
+STAGES: Final = {0: Severity.URGENT, 1: Severity.URGENT, 7: Severity.NORMAL, 30: Severity.LOW}
 _INCIDENT: Final = "certificate:"
 
 
@@ -19,8 +22,7 @@ def notice_certificates() -> None:
     """Bring the alerts of every connection to what its certificate is now."""
     connections = Connection.objects.present().filter(enabled=True, certificate_expires_at__isnull=False)
     kept = [incident for connection in connections if (incident := notice_certificate(connection))]
-    over = Alert.objects.open().filter(incident__startswith=_INCIDENT).exclude(incident__in=kept)
-    over.update(resolved_at=timezone.now())
+    close_all_but(kept, beginning=_INCIDENT)
 
 
 @transaction.atomic
@@ -33,19 +35,13 @@ def notice_certificate(connection: Connection) -> str:
         (days for days in STAGES if left is not None and left <= datetime.timedelta(days=days)), None
     )
     incident = "" if stage is None else f"{_INCIDENT}{connection.slug}:{stage}"
-    others = Alert.objects.open().filter(incident__startswith=f"{_INCIDENT}{connection.slug}:")
-    others.exclude(incident=incident).update(resolved_at=now)
-    if expires_at is not None and incident:
-        # Two processes may notice it at the same moment: the constraint lets one of them write.
-        Alert.objects.get_or_create(
-            incident=incident, resolved_at=None, defaults=_telling(connection, expires_at, now)
-        )
+    close_all_but([incident], beginning=f"{_INCIDENT}{connection.slug}:", is_stage=bool(incident))
+    if expires_at is not None and stage is not None:
+        open_incident(incident, severity=STAGES[stage], **_telling(connection, expires_at, now))
     return incident
 
 
-def _telling(
-    connection: Connection, expires_at: datetime.datetime, now: datetime.datetime
-) -> dict[str, object]:
+def _telling(connection: Connection, expires_at: datetime.datetime, now: datetime.datetime) -> dict[str, Any]:
     days = -((now - expires_at) // datetime.timedelta(days=1))
     has_ended = expires_at <= now
     when = "has ended" if has_ended else f"ends in {days} day{'' if days == 1 else 's'}"
@@ -58,5 +54,4 @@ def _telling(
             f"{expires_at:%Y-%m-%d %H:%M} UTC. {means}. Ask its owner for a new one, and enter certificate and key in "
             "the connection."
         ),
-        "last_seen_at": now,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,21 +20,22 @@ from integrations.connectors.certificates import expiry_of
 from integrations.connectors.decoding import decode
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS
-from integrations.datasets.base import Rejected
+from integrations.datasets.rejection import Rejected
 from integrations.documents import (
     ConnectionDocument,
     DocumentRefused,
-    Interval,
+    as_kept,
     merge_secrets,
     parse_document,
     parse_mapping,
 )
 from integrations.expiry import notice_certificate
-from integrations.models import Connection, ConnectionToken, RejectedRecord, Stream, SyncRun
+from integrations.models import Connection, ConnectionToken, RejectedRecord, RunLease, Stream, SyncRun
 from integrations.models.plan import MAX_RAW_BYTES
 from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
-from integrations.sync.mapping import CompiledMapping, FieldMapping
+from integrations.schedules import SCHEDULE_COLUMNS
+from integrations.sync.mapping import CompiledMapping
 from integrations.transports.errors import TransportError
 from integrations.transports.retries import ONE_TRY
 
@@ -50,9 +51,17 @@ class AlreadyRunning(Exception):
     def __init__(self, run: SyncRun) -> None:
         super().__init__(
             f"Run {run.pk} of {run.stream} is {run.get_status_display().lower()} already, "
-            f"started by {run.started_by}. Wait for it, or cancel it."
+            f"started by {run.started_by}.{_held(run)} Wait for it, or cancel it."
         )
         self.run = run
+
+
+def _held(run: SyncRun) -> str:
+    """Who is at a run, and from when on another process may take it over."""
+    lease = RunLease.objects.filter(run=run).first()
+    if lease is None:
+        return ""
+    return f" {lease.holder} holds it, and was alive at {lease.heartbeat_at:%H:%M:%S} UTC."
 
 
 class NotSyncable(Exception):
@@ -123,9 +132,7 @@ def _fill(connection: Connection, document: ConnectionDocument) -> None:
         document.base_url,
         None,
     )
-    connection.every_minutes = (
-        document.schedule.every_minutes if isinstance(document.schedule, Interval) else None
-    )
+    document.schedule.fill(connection)
     connection.settings = document.settings
     connection.timeouts = document.timeouts.model_dump(exclude_none=True)
     connection.limits = document.limits.model_dump(exclude_none=True)
@@ -141,7 +148,7 @@ def _state(connection: Connection) -> dict[str, Any]:
         "enabled",
         "base_url",
         "auth_type",
-        "every_minutes",
+        *SCHEDULE_COLUMNS,
         "settings",
         "timeouts",
         "guards",
@@ -161,16 +168,8 @@ def _state(connection: Connection) -> dict[str, Any]:
 
 def _declared_streams(document: ConnectionDocument) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     return {
-        name: (declared.endpoint.model_dump(mode="json", exclude_none=True), _as_kept(declared.mapping))
+        name: (declared.endpoint.model_dump(mode="json", exclude_none=True), as_kept(declared.mapping))
         for name, declared in document.datasets.items()
-    }
-
-
-def _as_kept(mapping: Mapping[str, FieldMapping]) -> dict[str, Any]:
-    """A mapping as its stream keeps it."""
-    return {
-        field: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-        for field, part in mapping.items()
     }
 
 
@@ -183,31 +182,41 @@ def _streams_differ(connection: Connection, document: ConnectionDocument) -> boo
 
 
 def _save_streams(connection: Connection, document: ConnectionDocument) -> None:
-    """Bring the connection's streams to what the document declares. A new one is due at once."""
+    """Bring the connection's streams to what the document declares. A new one is due at once, or at the next time of day
+    or of its cron expression."""
     declared = _declared_streams(document)
-    connection.streams.exclude(dataset__in=declared).update(declared=False, next_run_at=None)
-    is_scheduled = connection.every_minutes is not None
+    connection.streams.exclude(dataset__in=declared).update(
+        declared=False, next_slot_at=None, next_run_at=None
+    )
     for name, (endpoint, mapping) in declared.items():
-        stream, is_new = Stream.objects.get_or_create(
-            connection=connection,
-            dataset=name,
-            defaults={"next_run_at": timezone.now() if is_scheduled else None},
-        )
+        stream, _ = Stream.objects.get_or_create(connection=connection, dataset=name)
+        stream.connection = connection
         stream.declared, stream.endpoint, stream.mapping = True, endpoint, mapping
-        if not is_new and (not is_scheduled or stream.next_run_at is None):
-            stream.next_run_at = timezone.now() if is_scheduled else None
+        _keep_to_schedule(stream, first_slot=timezone.now() if connection.every_minutes else None)
         stream.save()
 
 
 @transaction.atomic
 def reschedule(connection: Connection) -> None:
-    """Bring the streams' next runs to the connection's interval: sooner where it became shorter, never where it was
-    taken away, and an interval from now where there was none."""
-    now = timezone.now()
-    for stream in connection.streams.filter(declared=True).select_related("connection"):
-        due = stream.time_after(now)
-        stream.next_run_at = due and min(due, stream.next_run_at or due)
-        stream.save(update_fields=["next_run_at"])
+    """Bring the streams' next runs to the connection's schedule: sooner where an interval became shorter, never where
+    it was taken away, and an interval from now where there was none."""
+    for stream in connection.streams.filter(declared=True):
+        stream.connection = connection
+        _keep_to_schedule(stream)
+        stream.save(update_fields=["next_slot_at", "next_run_at"])
+
+
+def _keep_to_schedule(stream: Stream, first_slot: datetime.datetime | None = None) -> None:
+    """Let the stream wait for a slot of its schedule: for the one that it waits for, where that is still one, otherwise
+    for the next; `first_slot` is for a stream that waits for none."""
+    schedule, waiting = stream.connection.schedule, stream.next_slot_at
+    soonest = stream.slot_after(timezone.now())
+    if soonest is None:
+        stream.wait_for(None)
+    elif waiting is None:
+        stream.wait_for(first_slot or soonest)
+    else:
+        stream.wait_for(waiting if waiting <= soonest and schedule.has_slot(waiting) else soonest)
 
 
 @transaction.atomic
@@ -215,7 +224,7 @@ def archive_connection(connection: Connection, *, reason: str = "") -> None:
     """Take a connection out of use; what it did stays."""
     connection.archived_at, connection.enabled = timezone.now(), False
     connection.save(update_fields=["archived_at", "enabled"])
-    connection.streams.update(next_run_at=None)
+    connection.streams.update(next_slot_at=None, next_run_at=None)
     audit.record("connection.archived", connection, reason=reason)
 
 
@@ -272,7 +281,7 @@ def mend_mapping(stream: Stream, mapping: object) -> None:
     """Give a stream another mapping (the `mapping` of a connection document). Every record is then looked at again.
     Raises DocumentRefused with the faults of the mapping."""
     locked = Stream.objects.select_for_update(of=("self",)).select_related("connection").get(pk=stream.pk)
-    mended = _as_kept(parse_mapping(locked.dataset, mapping))
+    mended = as_kept(parse_mapping(locked.dataset, mapping))
     if mended == locked.mapping:
         return
     locked.mapping = stream.mapping = mended
@@ -290,7 +299,7 @@ def mend_mapping(stream: Stream, mapping: object) -> None:
 def try_mapping(stream: Stream, mapping: object, rejections: QuerySet[RejectedRecord]) -> Trial:
     """Say how many of these rejected records another mapping could use. Nothing is stored or changed. Raises
     DocumentRefused with the faults of the mapping."""
-    compiled = CompiledMapping(_as_kept(parse_mapping(stream.dataset, mapping)))
+    compiled = CompiledMapping(as_kept(parse_mapping(stream.dataset, mapping)))
     kept = rejections.filter(raw_bytes__lte=MAX_RAW_BYTES).exclude(raw=b"").order_by("pk")[:TRIED_RECORDS]
     return _trial(stream.dataset, compiled, [decode(bytes(rejected.raw)) for rejected in kept])
 
@@ -299,15 +308,24 @@ def try_mapping(stream: Stream, mapping: object, rejections: QuerySet[RejectedRe
 
 
 @transaction.atomic
-def request_run(stream: Stream, trigger: RunTrigger, *, dry_run: bool = False) -> SyncRun:
-    """Queue a run of the stream and ring for a worker once that is committed.
+def request_run(
+    stream: Stream, trigger: RunTrigger, *, dry_run: bool = False, slot: datetime.datetime | None = None
+) -> SyncRun:
+    """Queue a run of the stream and ring for a worker once that is committed. `slot` is what a scheduled one is for.
 
     Raises AlreadyRunning when the stream has a live run, NotSyncable when it is not in use.
     """
     connection = stream.connection
     if not stream.is_in_use:
         raise NotSyncable(f"{connection.name} is switched off: switch it on before you sync it.")
-    run = _queued(stream, trigger, dry_run=dry_run)
+    asked = SyncRun(
+        stream=stream,
+        trigger=trigger,
+        is_dry_run=dry_run,
+        slot_at=slot,
+        started_by=audit.current_actor().name,
+    )
+    run = _queued(asked)
     audit.record("sync_run.requested", run, detail={"stream": str(stream), "dry_run": dry_run})
     if trigger != RunTrigger.COMMAND:
         transaction.on_commit(lambda: ring(run.pk))
@@ -319,14 +337,13 @@ def ask_for_everything(streams: Iterable[Stream]) -> None:
     Stream.objects.filter(pk__in=[stream.pk for stream in streams]).update(watermark="")
 
 
-def _queued(stream: Stream, trigger: RunTrigger, *, dry_run: bool) -> SyncRun:
+def _queued(run: SyncRun) -> SyncRun:
     """Insert the run: the constraint, not a look beforehand, decides whether there may be another."""
-    run = SyncRun(stream=stream, trigger=trigger, is_dry_run=dry_run, started_by=audit.current_actor().name)
     try:
         with transaction.atomic():
             run.save()
     except IntegrityError:
-        if live := SyncRun.objects.live().filter(stream=stream).first():
+        if live := SyncRun.objects.live().filter(stream=run.stream).first():
             raise AlreadyRunning(live) from None
         run.save()  # the one in the way has ended since then
     return run
@@ -338,21 +355,3 @@ def ring(run_id: int) -> None:
         current_app.send_task("integrations.tasks.run_sync", [run_id])
     except (OperationalError, OSError):
         log.warning("sync.ring_lost", run=run_id)
-
-
-def start_due_runs() -> int:
-    """Queue a run of every stream whose time has come, and return how many."""
-    started = 0
-    now = timezone.now()
-    for stream in Stream.objects.due(now).select_related("connection"):
-        with transaction.atomic():
-            # Whoever moves the slot on is the one who starts the run; another beat finds it moved.
-            moved = Stream.objects.filter(pk=stream.pk, next_run_at=stream.next_run_at)
-            if not moved.update(next_run_at=stream.time_after(now)):
-                continue
-            try:
-                request_run(stream, RunTrigger.SCHEDULE)
-            except AlreadyRunning:
-                continue
-            started += 1
-    return started

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 import audit
 from apiauth.models import Consumer, ExpiryReminder
-from integrations.alerts import CLAIM, recipients
+from integrations.notices import CLAIM, administrators
 
 log = structlog.get_logger(__name__)
 
@@ -55,11 +55,11 @@ def _send(reminder: ExpiryReminder) -> bool:
     now = timezone.now()
     if not ExpiryReminder.objects.unsent(now).filter(pk=reminder.pk).update(claim_ends_at=now + CLAIM):
         return False
-    administrators, consumer = recipients(), reminder.consumer
-    if not administrators and not consumer.contact:
+    office, consumer = administrators(), reminder.consumer
+    if not office and not consumer.contact:
         log.error("reminder.nobody_to_tell", consumer=consumer.pk)
         return False
-    to, copies = ([consumer.contact], administrators) if consumer.contact else (administrators, [])
+    to, copies = ([consumer.contact], office) if consumer.contact else (office, [])
     try:
         EmailMessage(
             subject=" ".join(

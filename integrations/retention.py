@@ -1,4 +1,4 @@
-"""What is kept for a set time only: the request log, and rejected records as they came."""
+"""What is kept for a set time only: the request log, and rejected records as they came. That they went is on the trail."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Final
 
 import structlog
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
+import audit
 from integrations.models import LoggedRequest, RejectedRecord
 
 log = structlog.get_logger(__name__)
@@ -45,12 +46,18 @@ def _days(days: int) -> datetime.timedelta:
 def _delete(rows: models.QuerySet[LoggedRequest]) -> int:
     deleted = 0
     while chosen := list(rows.order_by("sent_at").values_list("pk", flat=True)[:ROWS_A_STATEMENT]):
-        deleted += LoggedRequest.objects.filter(pk__in=chosen).delete()[0]
+        with transaction.atomic():
+            gone = LoggedRequest.objects.filter(pk__in=chosen).delete()[0]
+            audit.record("request_log.pruned", LoggedRequest(), detail={"rows": gone})
+        deleted += gone
     return deleted
 
 
 def _empty(rows: models.QuerySet[RejectedRecord]) -> int:
     emptied = 0
     while chosen := list(rows.order_by("pk").values_list("pk", flat=True)[:ROWS_A_STATEMENT]):
-        emptied += RejectedRecord.objects.filter(pk__in=chosen).update(raw=b"")
+        with transaction.atomic():
+            gone = RejectedRecord.objects.filter(pk__in=chosen).update(raw=b"")
+            audit.record("rejected_records.emptied", RejectedRecord(), detail={"rows": gone})
+        emptied += gone
     return emptied

@@ -8,49 +8,81 @@ from celery import shared_task
 from django.utils import timezone
 
 from audit.context import Actor, acting
-from integrations import alerts, expiry, operations, reminders, retention
+from integrations import diagnosis, due_work, expiry, liveness, notices, operations, reminders, retention
 from integrations.models import SyncRun
-from integrations.sync.runner import abandon_lapsed_runs, execute_run
+from integrations.models.pulse import Part
+from integrations.outbox.doorbell import ring
+from integrations.outbox.library import reconcile_library
+from integrations.outbox.settle import Settled
+from integrations.outbox.worker import work_off
+from integrations.sync.runner import execute_run
 from integrations.sync.silence import notice_silent_feeds
 from integrations.sync.verification import watch_ledger
 
 WORKER = Actor(kind="worker", name="schedule")
 # A queued run that nobody has taken for this long has lost its ring.
 UNANSWERED = datetime.timedelta(seconds=20)
+# For so long one task delivers, and then lets others have the worker.
+DELIVERY_SECONDS = 20.0
 
 
 @shared_task
 def run_sync(run_id: int) -> None:
-    """Take a queued run to its end."""
+    """Take a queued run, or one whose process has died, to its end."""
     run = SyncRun.objects.filter(pk=run_id).first()
     if run is None:
         return  # rung for before a backup was restored
     with acting(Actor(kind="worker", name=run.started_by)):
         execute_run(run_id)
-        alerts.send_alerts()
+        notices.send_alerts()
 
 
 @shared_task
 def start_due_syncs() -> int:
     """Queue whatever is due."""
     with acting(WORKER):
-        return operations.start_due_runs()
+        return due_work.start_due_runs()
 
 
 @shared_task
 def sweep_runs() -> None:
-    """Ring again for queued runs whose ring was lost, end those whose process has died, and notice feeds that have gone silent."""
-    for run in SyncRun.objects.waiting_since(timezone.now() - UNANSWERED):
-        operations.ring(run.pk)
+    """Ring for queued runs whose ring was lost and for runs whose process has died, and notice feeds that have gone silent."""
+    now = timezone.now()
+    for runs in (SyncRun.objects.waiting_since(now - UNANSWERED), SyncRun.objects.lapsed(now)):
+        for run in runs:
+            operations.ring(run.pk)
     with acting(WORKER):
-        abandon_lapsed_runs()
         notice_silent_feeds()
+
+
+@shared_task
+def show_life() -> None:
+    """Show that a worker works, and look at what workers can see of the machine."""
+    with acting(WORKER):
+        liveness.show_life(Part.WORKER)
+        diagnosis.watch_disk()
+
+
+def deliver() -> None:
+    """Work off the outbox for a while; whoever stops before the end rings for the next."""
+    done = work_off(DELIVERY_SECONDS)
+    if done.counts[Settled.ESCALATED]:
+        notices.send_alerts()
+    if done.is_cut_short:
+        ring()
+
+
+@shared_task
+def sweep_library() -> None:
+    """Bring every library account to what it should be, and tell where a person has to decide."""
+    with acting(WORKER):
+        reconcile_library()
 
 
 @shared_task
 def send_alerts() -> int:
     """Send the e-mails that are owed."""
-    return alerts.send_alerts()
+    return notices.send_alerts()
 
 
 @shared_task
@@ -62,7 +94,8 @@ def notice_certificates() -> None:
 @shared_task
 def prune() -> None:
     """Let go of what has been kept long enough."""
-    retention.prune()
+    with acting(WORKER):
+        retention.prune()
 
 
 @shared_task

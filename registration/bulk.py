@@ -37,12 +37,8 @@ class Selection:
     params: Sequence[Any]
 
 
-def reserve_entry_ids(count: int) -> range | list[int]:
-    """Return `count` ids for ledger entries that nobody else will be given. An unused one is a harmless gap."""
-    return _reserve_ids(LedgerEntry, count)
-
-
-def _reserve_ids(model: type[models.Model], count: int) -> range | list[int]:
+def reserve_ids(model: type[models.Model], count: int) -> range | list[int]:
+    """Return `count` ids for rows of a model that nobody else will be given. An unused one is a harmless gap."""
     table = model._meta.db_table
     if count == 0:
         return []

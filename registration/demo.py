@@ -12,9 +12,11 @@ from typing import Final
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 import audit
+from registration.bulk import prefer_hash_joins
 from registration.models import (
     BillingAccount,
     College,
@@ -22,6 +24,7 @@ from registration.models import (
     Enrollment,
     FeeItem,
     FeeSchedule,
+    LibraryAccount,
     Program,
     RefundStep,
     Section,
@@ -31,9 +34,10 @@ from registration.models import (
 from registration.models.enrollment import SeatExit
 from registration.models.fees import FeeBasis
 from registration.models.housing import LivingArrangement
+from registration.models.library import LibraryStatus
 from registration.models.people import TuitionResidency
 from registration.money import to_minor
-from registration.operations import assess_fees
+from registration.operations import assess_fees, follow_library_access
 
 # Families of names that go together: given names, family names.
 _NAMES: Final = (
@@ -109,8 +113,8 @@ class Loaded:
 
 
 @transaction.atomic
-def load_demo(*, students: int, seed: int) -> Loaded:
-    """Make the demo university, unless there are students already."""
+def load_demo(*, students: int, seed: int, charges: bool = True) -> Loaded:
+    """Make the demo university, unless there are students already, and charge its current term if it `charges`."""
     if present := Student.objects.count():
         return Loaded(present, is_new=False)
     dice = random.Random(seed)  # noqa: S311 - made-up data, the same every time
@@ -123,9 +127,24 @@ def load_demo(*, students: int, seed: int) -> Loaded:
     _open_accounts(people)
     for term in (fall, spring):
         _make_schedules(term)
-    assess_fees(fall)
+    if charges:
+        assess_fees(fall)
     audit.record("demo.loaded", fall, detail={"students": students, "seed": seed})
     return Loaded(students, is_new=True)
+
+
+@transaction.atomic
+def assume_library_accounts() -> int:
+    """Take it that the library has an account already for everybody who is entitled to one, so that the first enrollment
+    does not wait behind all the others; return for how many."""
+    prefer_hash_joins()
+    follow_library_access()
+    pending = LibraryAccount.objects.filter(status=LibraryStatus.PENDING)
+    return pending.update(
+        status=LibraryStatus.PROVISIONED,
+        settled_at=F("requested_at"),
+        why="The demo begins with the accounts that the library has already.",
+    )
 
 
 def _make_catalogue() -> None:

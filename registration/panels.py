@@ -13,11 +13,13 @@ from registration.models import Student
 
 @dataclass(frozen=True)
 class Panel:
-    """A part of the student profile: a heading, the template that draws it, and what that template is given."""
+    """A part of the student profile: a heading, the template that draws it, what that template is given, and the permission
+    that somebody needs to see it."""
 
     title: str
     template: str
     context: Callable[[HttpRequest, Student], Mapping[str, Any]]
+    permission: str
 
 
 _panels: list[Panel] = []
@@ -30,8 +32,9 @@ def register_panel(panel: Panel) -> None:
 
 
 def drawn_panels(request: HttpRequest, student: Student) -> list[dict[str, Any]]:
-    """Return every panel with its context, in the order of their registration."""
+    """Return every panel that this person may see with its context, in the order of their registration."""
     return [
         {"title": panel.title, "template": panel.template, "context": panel.context(request, student)}
         for panel in _panels
+        if request.user.has_perm(panel.permission)
     ]

@@ -16,6 +16,7 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from pytest_django.fixtures import Settings
 from pytest_httpserver import HTTPServer
 
+from integrations.outbox import doorbell
 from tests.database_roles import become_owner, become_runtime, empty_as_owner
 
 # Rows that migrations made: emptying the database between tests must not take them.
@@ -85,3 +86,11 @@ def httpserver(httpserver: HTTPServer, settings: Any) -> HTTPServer:
 def own_counts(settings: Settings) -> None:
     """Each test counts failures and calls for itself, though the server that counts is shared."""
     settings.COUNTERS_PREFIX = f"test-{secrets.token_hex(8)}"
+
+
+@pytest.fixture(autouse=True)
+def rings(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """How often the workers would have been rung for: in this process there is nobody to hear it."""
+    rings: list[None] = []
+    monkeypatch.setattr(doorbell, "ring", lambda: rings.append(None))
+    return rings

@@ -9,6 +9,8 @@ import psycopg
 from django.db import connection
 
 from audit.database_roles import role_statements
+from audit.immutability import ARCHIVIST
+from tests.refusals import refusals_in_migrations
 
 RUNTIME = "matricula_test_runtime"
 
@@ -23,6 +25,8 @@ def become_runtime() -> None:
         cursor.execute("SELECT pg_advisory_lock(1)")
         for statement in statements:
             cursor.execute(statement)
+        # A superuser takes any role; another owner those that it is a member of.
+        cursor.execute(f"GRANT {RUNTIME}, {ARCHIVIST} TO CURRENT_USER")
         cursor.execute("SELECT pg_advisory_unlock(1)")
     connection.close()
     # libpq sets the role at the start of every session: threads of a test have connections of their own.
@@ -46,11 +50,21 @@ def owning_connection() -> Iterator[psycopg.Connection]:
 
 
 def empty_as_owner(statements: Sequence[str]) -> None:
-    """Run a flush's statements as the owner, past the triggers that refuse it to everybody else."""
-    with owning_connection() as owner:
-        owner.execute("SET session_replication_role = replica")
-        for statement in statements:
+    """Run a flush's statements as the owner, past the triggers that refuse it to everybody else.
+
+    An owner needs to be no superuser for that: it may switch the triggers of its own tables off. All of it is one
+    transaction, so that they are never off for anybody else.
+    """
+    with owning_connection() as owner, owner.transaction():
+        for statement in [*switched(off=True), *statements, *switched(off=False)]:
             owner.execute(statement.encode())
+
+
+def switched(*tables: str, off: bool) -> list[str]:
+    """The statements that switch what refuses changes off or on, for an owner; of every such table where none is named."""
+    word = "DISABLE" if off else "ENABLE"
+    refusing = [refusal.table for refusal in refusals_in_migrations()]
+    return [f"ALTER TABLE {table} {word} TRIGGER USER" for table in tables or refusing]
 
 
 @contextmanager
@@ -74,9 +88,14 @@ def past_the_triggers(*tables: str) -> Iterator[None]:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             with as_owner():
-                cursor.execute("SET session_replication_role = replica")
+                cursor.execute(
+                    "SET CONSTRAINTS ALL IMMEDIATE"
+                )  # a table with checks outstanding is not altered
+                for statement in switched(*tables, off=True):
+                    cursor.execute(statement)
                 yield
-                cursor.execute("SET session_replication_role = DEFAULT")
+                for statement in switched(*tables, off=False):
+                    cursor.execute(statement)
             return
         names = ", ".join(f"'{table}'" for table in tables)
         cursor.execute(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -107,6 +108,7 @@ def _unique_over(columns: list[str]) -> str:
 # --- triggers ---------------------------------------------------------------------------------------------
 
 
+@cache
 def refusals_in_migrations() -> list[RefuseChanges]:
     """The last RefuseChanges of each table: a later migration may have made its triggers anew."""
     loader = MigrationLoader(None)  # from the files alone

@@ -20,7 +20,7 @@ NO_PYTHON = (
     "apt install python3 python3-venv\n"
 )
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.any_database]
 
 
 def clone(folder: Path) -> Path:

@@ -66,15 +66,16 @@ def clone(tmp_path: Path) -> Clone:
     return Clone(tmp_path)
 
 
-def test_the_suite_runs_embedded_and_on_servers(clone: Clone) -> None:
+def test_the_suite_runs_embedded_and_what_a_database_matters_to_on_servers_too(clone: Clone) -> None:
     code, report = clone.run("test", "-k", "one thing")
     assert code == 0
     assert report == ["embedded: 3 passed in 1.00s", "PostgreSQL and Redis: 3 passed in 1.00s"]
     halves = [line for line in clone.calls().splitlines() if "-m pytest" in line]
     assert halves == [
-        f"called with -m pytest -n 2 --dist loadfile -k one thing {servers}"
-        for servers in (
-            "DATABASE_URL=none REDIS_URL=none",
+        f"called with -m pytest -n 2 --dist loadfile {half}"
+        for half in (
+            "-k one thing DATABASE_URL=none REDIS_URL=none",
+            "-m not any_database -k one thing "
             "DATABASE_URL=postgres://postgres@127.0.0.1:5432/postgres REDIS_URL=redis://127.0.0.1:6379/0",
         )
     ]

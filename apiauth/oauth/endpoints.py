@@ -112,7 +112,7 @@ def _form(request: HttpRequest) -> str:
         raise InvalidRequestError("Send parameters in the body: what is in an address ends up in logs.")
     if request.content_type != FORM:
         raise InvalidRequestError(f"Send the parameters as {FORM}.")
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+    if _announced_bytes(request) > MAX_BODY_BYTES:
         raise InvalidRequestError(f"The body is longer than {MAX_BODY_BYTES:,} bytes.")
     try:
         body = request.read(MAX_BODY_BYTES + 1).decode("ascii")
@@ -124,3 +124,11 @@ def _form(request: HttpRequest) -> str:
         raise InvalidRequestError("A parameter is there twice.")
     # There is one type of token, so that a hint at another would only keep it from being found (RFC 7009, 2.1).
     return urlencode([(name, value) for name, value in given if name != "token_type_hint"])
+
+
+def _announced_bytes(request: HttpRequest) -> int:
+    """How long the body says to be; 0 where it says nothing that is a number, as Django reads it too."""
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return 0

@@ -1,4 +1,4 @@
-"""Admin bases that every room's admin is built from: read-only, and audited."""
+"""Admin bases that every room's admin is built from: each page leads to its trail; read-only, and audited."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import models, transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 import audit
+from audit.trails import trail_address
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+class TrailedAdmin(admin.ModelAdmin[Any]):
+    """The page of a row leads to the trail of that row, for those who may read it (templates/admin/trail_link.html)."""
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        row: models.Model | None = context.get("original")
+        context["trail_address"] = trail_address(row) if row is not None else ""
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+class ReadOnlyAdmin(TrailedAdmin):
     """Rows that are looked at and never edited by hand."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -24,7 +36,7 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
         return False
 
 
-class AuditedAdmin(admin.ModelAdmin[Any]):
+class AuditedAdmin(TrailedAdmin):
     """Edits by hand leave an audit event: which fields, never their values."""
 
     # False where adding a row is an operation, which leaves its own event.

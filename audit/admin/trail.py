@@ -21,7 +21,7 @@ from audit.admin.bases import ReadOnlyAdmin
 from audit.exports import MAX_EXPORTED, csv_lines, json_lines
 from audit.models import AuditEvent, AuditSeal
 from audit.search import Search, before_of, find_all, find_page, positions_of
-from audit.trails import instance_named
+from audit.trails import address_of_trail, instance_named
 
 # Each form of an export: its lines, and its media type.
 FORMS: Final[dict[str, tuple[Callable[[Iterable[AuditEvent]], Iterable[Any]], str]]] = {
@@ -79,6 +79,17 @@ class AuditEventAdmin(ReadOnlyAdmin):
             "max_exported": MAX_EXPORTED,
         }
         return TemplateResponse(request, self.change_list_template, context)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """An event has no trail of its own: its page leads to that of what it is about."""
+        answer = super().render_change_form(request, context, *args, **kwargs)
+        event: AuditEvent = context["original"]
+        subject = f"{event.subject_type}:{event.subject_id}" if event.subject_id else ""
+        context["trail_address"] = address_of_trail(subject) if subject else ""
+        context["trail_words"] = f"The trail of {subject}"
+        return answer
 
     def export(self, request: HttpRequest, form: str) -> HttpResponse | StreamingHttpResponse:
         """What the search finds, as a file. The export is itself on the trail."""

@@ -124,7 +124,8 @@ class AuditEvent(models.Model):
         permissions = [("export_auditevent", "Can export the audit trail")]
         # Each ends in the id: a page of a search is the newest of its kind, read off the index and no further.
         indexes = [
-            models.Index(fields=["subject_type", "subject_id"], name="audit_event_subject"),
+            models.Index(fields=["subject_type", "subject_id", "id"], name="audit_event_of_subject"),
+            models.Index(fields=["actor_kind", "actor_id", "id"], name="audit_event_of_actor"),
             models.Index(fields=["actor_name", "id"], name="audit_event_actor"),
             models.Index(fields=["action", "id"], name="audit_event_action"),
             models.Index(StudentNumber(), "id", name="audit_event_student"),

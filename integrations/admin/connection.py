@@ -20,11 +20,14 @@ from django.utils.safestring import SafeString
 from audit.admin import AuditedAdmin
 from integrations.admin.badges import run_badge
 from integrations.admin.progress import ProgressPages
+from integrations.admin.settings_fields import PREFIX, faults_in, settings_fields, settings_in
 from integrations.admin.today import stream_cards
 from integrations.admin.wire import override_breaker, wire_context
+from integrations.connectors.registry import CONNECTORS
 from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_too_deep
 from integrations.models import Connection, Stream
 from integrations.models.run import RunTrigger
+from integrations.models.schedule import ScheduleRefused
 from integrations.models.sealed import SealBroken
 from integrations.operations import (
     AlreadyRunning,
@@ -36,6 +39,8 @@ from integrations.operations import (
     save_connection,
     try_connection,
 )
+from integrations.presets import PRESETS, USUAL_PRESET
+from integrations.schedules import SCHEDULE_COLUMNS, blackout_lines, parse_blackout_lines
 
 
 class IndentedEncoder(json.JSONEncoder):
@@ -45,32 +50,9 @@ class IndentedEncoder(json.JSONEncoder):
         super().__init__(**{**options, "indent": 2, "ensure_ascii": False})
 
 
-# What the page for a new connection starts with: every part that one needs, to be written over. It is synced by nobody
-# until somebody says so, and its first load waits for approval.
-STARTING_DOCUMENT: Final = {
-    "slug": "financial-aid",
-    "name": "Financial aid office",
-    "connector": "rest",
-    "base_url": "https://aid.example.edu/api",
-    "auth": {"type": "bearer", "token": "..."},
-    "schedule": "manual",
-    "guards": {"first_load": "hold"},
-    "datasets": {
-        "aid_awards": {
-            "path": "/awards",
-            "records": "data",
-            "pagination": {"type": "page", "page_param": "page", "size_param": "limit", "size": 500},
-            "mapping": {
-                "award_id": "id",
-                "student_number": "student.number",
-                "term_code": "term",
-                "fund_code": "fund.code",
-                "amount": "amount",
-                "status": {"path": "state", "lookup": {"PAID": "disbursed"}},
-            },
-        }
-    },
-}
+SCHEDULE_HINT: Final = (
+    "An interval, a time of day or a cron expression: one of them, or none to sync only when somebody asks."
+)
 
 
 class DocumentField(forms.JSONField):
@@ -105,7 +87,7 @@ class DocumentForm(forms.ModelForm[Connection]):
         help_text="Replace the connection of the same slug. Secrets that the document leaves out are kept.",
     )
     document = DocumentField(
-        initial=STARTING_DOCUMENT,
+        initial=PRESETS[USUAL_PRESET].document,
         encoder=IndentedEncoder,
         widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "class": "code"}),
         help_text="The connection document as JSON: docs/connections.md describes every field.",
@@ -131,7 +113,14 @@ class DocumentForm(forms.ModelForm[Connection]):
 
 
 class SettingsForm(forms.ModelForm[Connection]):
-    """What is changed often. The rest is changed by loading the document again."""
+    """What is changed often, and what the connector asks for. The rest is changed by loading the document again."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        for name, fault in faults_in(self.instance, settings_in(self.instance, cleaned)).items():
+            if name not in self.errors:
+                self.add_error(name, fault)
+        return cleaned
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
@@ -139,14 +128,40 @@ class SettingsForm(forms.ModelForm[Connection]):
             raise forms.ValidationError("A name is a text on one line.")
         return name
 
+    blackouts = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "class": "code"}),
+        help_text="When no scheduled run starts, one a line: 08:00-18:00, or 22:00-02:00 fri sat; one that would start "
+        "then starts afterwards.",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "jitter_minutes" in self.fields:  # who only looks on has no fields
+            self.initial["blackouts"] = blackout_lines(self.instance.blackouts)
+            self.fields["jitter_minutes"].required = False
+
+    def clean_blackouts(self) -> list[dict[str, Any]]:
+        try:
+            return parse_blackout_lines(self.cleaned_data["blackouts"])
+        except ScheduleRefused as error:
+            raise forms.ValidationError(f"{error}.") from None
+
+    def clean_jitter_minutes(self) -> int:
+        return self.cleaned_data["jitter_minutes"] or 0
+
+    def clean_cron(self) -> str:
+        return " ".join(self.cleaned_data["cron"].split())
+
     class Meta:
         model = Connection
-        fields = ("name", "enabled", "every_minutes", "four_eyes")
+        fields = ("name", "enabled", *SCHEDULE_COLUMNS, "four_eyes")
+        widgets = {"time_of_day": forms.TimeInput(attrs={"type": "time"}, format="%H:%M")}
 
 
 @admin.register(Connection)
 class ConnectionAdmin(AuditedAdmin):
-    list_display = ["name", "state", "connector", "base_url", "every_minutes"]
+    list_display = ["name", "state", "connector", "base_url", "is_synced"]
     search_fields = ["name", "slug"]
     records_additions = False
     change_form_template = "admin/integrations/connection/change_form.html"
@@ -162,23 +177,28 @@ class ConnectionAdmin(AuditedAdmin):
             return format_html('<span class="badge badge-muted">{}</span>', "Switched off")
         return run_badge(newest)
 
+    @admin.display(description="Synced")
+    def is_synced(self, connection: Connection) -> str:
+        return str(connection.schedule)
+
     # --- the form -----------------------------------------------------------------------------------------
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        kwargs["form"] = SettingsForm if obj else DocumentForm
+        kwargs["form"] = (
+            type("ConnectionSettingsForm", (SettingsForm,), settings_fields(obj)) if obj else DocumentForm
+        )
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fieldsets(self, request: Any, obj: Any = None) -> Any:
-        return [
-            (
-                None,
-                {
-                    "fields": ["name", "enabled", "every_minutes", "four_eyes"]
-                    if obj
-                    else ["replaces", "document"]
-                },
-            )
+        if obj is None:
+            return [(None, {"fields": ["replaces", "document"]})]
+        fieldsets: list[Any] = [
+            (None, {"fields": ["name", "enabled", "four_eyes"]}),
+            ("Schedule", {"fields": SCHEDULE_COLUMNS, "description": SCHEDULE_HINT}),
         ]
+        if asked := list(settings_fields(obj)):
+            fieldsets.append((CONNECTORS[obj.connector].label, {"fields": asked}))
+        return fieldsets
 
     def save_form(self, request: Any, form: Any, change: Any) -> Any:
         """A new connection is made from its document; its name, schedule and streams come with it."""
@@ -194,6 +214,19 @@ class ConnectionAdmin(AuditedAdmin):
             # Only what the form has: what else was changed meanwhile, such as the secrets by a rotation, stays.
             obj.save(update_fields=[*SettingsForm.Meta.fields, "changed_by", "changed_at"])
             reschedule(obj)
+            settings = settings_in(obj, form.cleaned_data)
+            if any(name.startswith(PREFIX) for name in form.changed_data) and settings != obj.settings:
+                save_connection({**document_of(obj), "settings": settings})
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What the page for a new connection starts with."""
+        preset = PRESETS.get(request.GET.get("preset", ""), PRESETS[USUAL_PRESET])
+        return {"document": preset.document}
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().add_view(request, form_url, {"presets": PRESETS, **(extra_context or {})})
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None

@@ -22,7 +22,7 @@ from apiauth.models import Consumer, ConsumerStatus
 from apiauth.operations import Credentials
 from apiauth.scopes import SCOPES
 from apiauth.usage import requests_this_hour
-from audit.admin import AuditedAdmin
+from audit.admin import AuditedAdmin, LooksAreAudited
 from audit.models import AuditEvent
 from integrations.admin.consumer_forms import PURPOSE_HELP, AdmissionForm, SettingsForm, student_choices
 from integrations.admin.snippets import snippets_for
@@ -45,7 +45,8 @@ OVERLAPS: Final = (
 
 
 @admin.register(Consumer)
-class ConsumerAdmin(AuditedAdmin):
+class ConsumerAdmin(LooksAreAudited, AuditedAdmin):
+    lists_records = False  # its page names the students who are granted by name
     list_display = ["name", "badge", "scopes_shown", "last_used_at", "expires_on", "hourly_limit"]
     list_filter = ["status"]
     search_fields = ["name", "client_id", "contact"]

@@ -1,4 +1,4 @@
-"""What the student profile shows of the boundary: where each aid entry came from."""
+"""What the student profile shows of the boundary: where each aid entry came from, and how the library account stands."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from integrations.admin.library import library_context
 from integrations.models import Change, SyncRun
 from registration.models import LedgerEntry, Student
 from registration.panels import Panel, register_panel
@@ -13,7 +14,22 @@ from registration.panels import Panel, register_panel
 
 def register_profile_panels() -> None:
     """Fill the student profile's panels; called once, at start."""
-    register_panel(Panel("Financial aid", "admin/integrations/aid_panel.html", _aid_context))
+    register_panel(
+        Panel(
+            "Financial aid",
+            "admin/integrations/aid_panel.html",
+            _aid_context,
+            permission="registration.view_ledgerentry",
+        )
+    )
+    register_panel(
+        Panel(
+            "Library",
+            "admin/integrations/library_panel.html",
+            library_context,
+            permission="registration.view_libraryaccount",
+        )
+    )
 
 
 def _aid_context(request: HttpRequest, student: Student) -> dict[str, Any]:

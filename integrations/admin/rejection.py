@@ -17,7 +17,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from audit.admin import ReadOnlyAdmin
+from audit.admin import LooksAreAudited, ReadOnlyAdmin
 from integrations.admin.decision import ids_among
 from integrations.decisions import Undecided, replay_rejections
 from integrations.documents import DocumentRefused
@@ -92,7 +92,7 @@ class MappingForm(forms.Form):
 
 
 @admin.register(RejectedRecord)
-class RejectedRecordAdmin(ReadOnlyAdmin):
+class RejectedRecordAdmin(LooksAreAudited, ReadOnlyAdmin):
     list_display = ["record", "rule", "reason", "run", "state"]
     list_filter = ["outcome", "rule"]
     list_select_related = ["run__stream__connection", "closed_by"]
@@ -201,13 +201,16 @@ class RejectedRecordAdmin(ReadOnlyAdmin):
         shown = json.dumps(stream.mapping, indent=2, ensure_ascii=False)
         may_decide = request.user.has_perm("integrations.decide_syncrun")
         groups = groups_of(stream)
+        total = sum(group.count for group in groups)
+        examples = [example for group in groups for example in group.examples]
+        self.record_look(request, row=stream, rows=examples, found=total)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "stream": stream,
             "title": f"Rejected records of {stream.connection.name}",
             "groups": groups,
-            "total": sum(group.count for group in groups),
+            "total": total,
             "form": form or MappingForm(initial={"mapping": shown}),
             "trial": trial,
             "may_decide": may_decide,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.db.models import Count, Q, Sum
 from django.http import (
     Http404,
@@ -20,8 +21,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from audit.admin import ReadOnlyAdmin
-from audit.trails import trail_address
+from audit.admin import LooksAreAudited, ReadOnlyAdmin
 from integrations.admin.badges import run_badge
 from integrations.admin.decision import DECISIONS, WHOLE_RUN_DECISIONS
 from integrations.admin.progress import ProgressPages
@@ -50,7 +50,9 @@ TILES = (
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(ReadOnlyAdmin):
+class SyncRunAdmin(LooksAreAudited, ReadOnlyAdmin):
+    student_number = "student.number"  # of the changes that the page of a run shows
+    lists_records = False
     list_display = [
         "number",
         "badge",
@@ -92,6 +94,10 @@ class SyncRunAdmin(ReadOnlyAdmin):
             *super().get_urls(),
         ]
 
+    def records_on(self, context: Mapping[str, Any]) -> Page[Any]:
+        changes: Page[Any] = context["changes"]
+        return changes
+
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
         """What an undo of the run would bring back, and what it would leave, before anybody decides."""
         reach = reach_of(request)
@@ -101,6 +107,8 @@ class SyncRunAdmin(ReadOnlyAdmin):
         is_applied = run.status == RunStatus.APPLIED
         steps = list(steps_to_undo(run, within=reach.within)) if is_applied else []
         back = [step for step in steps if not step.skipped]
+        shown = [step.change for step in back[:STEPS_SHOWN]]
+        self.record_look(request, row=run, rows=shown, found=len(back))
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -189,7 +197,6 @@ def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         **requests_of_run(request, run),
         "may_see_raw": request.user.has_perm("integrations.view_rejectedrecord"),
         "may_see_students": request.user.has_perm("registration.view_student"),
-        "trail_address": trail_address(run),
     }
 
 

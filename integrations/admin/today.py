@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from apiauth.models import Consumer
+from integrations.diagnosis import diagnose
 from integrations.models import Alert, Stream, SyncRun
 from integrations.reminders import soon_expired
 from registration.models import FeeChange
@@ -34,9 +35,22 @@ def today(request: HttpRequest) -> dict[str, Any]:
         "expiring": expiring_consumers(request),
         "waiting_fee_changes": waiting,
         "sees_connections": True,
+        "faults": [finding for finding in diagnose() if not finding.is_ok],
         "may_sync": request.user.has_perm("integrations.change_connection"),
-        "open_alerts": Alert.objects.open().select_related("run", "connection", "stream__connection"),
+        **alerts_for(request),
         "cards": stream_cards(),
+    }
+
+
+def alerts_for(request: HttpRequest) -> dict[str, Any]:
+    """The open alerts, the most urgent first; those that are put off are a number."""
+    now = timezone.now()
+    return {
+        "open_alerts": Alert.objects.needing_somebody(now).select_related(
+            "run", "connection", "stream__connection", "owner"
+        ),
+        "snoozed_alerts": Alert.objects.snoozed(now).count(),
+        "may_triage": request.user.has_perm("integrations.triage_alert"),
     }
 
 

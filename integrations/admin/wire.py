@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 
-from audit.admin import ReadOnlyAdmin
+from audit.admin import LooksAreAudited, ReadOnlyAdmin
 from integrations.models import Breaker, Connection, LoggedRequest, SyncRun
 from integrations.models.breaker import BreakerState, Hold
 from integrations.transports.breaker import hold_closed, hold_open, reset
@@ -111,7 +111,7 @@ def override_breaker(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
 
 
 @admin.register(LoggedRequest)
-class LoggedRequestAdmin(ReadOnlyAdmin):
+class LoggedRequestAdmin(LooksAreAudited, ReadOnlyAdmin):
     list_display = [
         "sent_at",
         "connection",

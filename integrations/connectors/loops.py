@@ -6,6 +6,7 @@ many lie between, and a feed of the most pages that may be read takes some 20 MB
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import xxhash
@@ -31,22 +32,34 @@ class Trail:
         is new each time. Empty pages are all alike; of those only the token tells.
         """
         if records:
-            before = self._pages.setdefault(_digest(records), number)
+            before = self._pages.setdefault(digest_of(records), number)
             if before != number:
                 what = "the page before it" if before == number - 1 else f"page {before}"
                 raise NotUnderstood(f"page {number} is the same as {what}", advice=_ADVICE)
         if following:
-            token = xxhash.xxh3_128_digest(following.encode("utf-8", "surrogatepass"))
+            token = _token(following)
             if token in self._tokens:
                 raise NotUnderstood(
                     f"page {number} leads back to a page that was read already", advice=_ADVICE
                 )
             self._tokens.add(token)
 
+    def remember(self, number: int, fingerprints: list[bytes], following: str) -> None:
+        """Note a page that another process has read and followed: the raw fingerprints of its records."""
+        if fingerprints:
+            self._pages.setdefault(_digest(fingerprints), number)
+        if following:
+            self._tokens.add(_token(following))
 
-def _digest(records: list[Any]) -> bytes:
-    digest = xxhash.xxh3_128()
-    for record in records:
-        encoded = encode(record)
-        digest.update(len(encoded).to_bytes(8, "big") + encoded)
-    return digest.digest()
+
+def digest_of(records: Iterable[Any]) -> bytes:
+    """Sixteen bytes that are the same whenever the records are, in this order."""
+    return _digest(xxhash.xxh3_128_digest(encode(record)) for record in records)
+
+
+def _digest(fingerprints: Iterable[bytes]) -> bytes:
+    return xxhash.xxh3_128_digest(b"".join(fingerprints))
+
+
+def _token(following: str) -> bytes:
+    return xxhash.xxh3_128_digest(following.encode("utf-8", "surrogatepass"))

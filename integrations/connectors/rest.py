@@ -9,12 +9,14 @@ import jmespath
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from integrations.connectors.authentication import secret_parameter_names, with_query, without_query
-from integrations.connectors.base import Answer, Connector
+from integrations.connectors.base import Answer
 from integrations.connectors.incremental import Incremental
 from integrations.connectors.pagination import NoPagination, Pagination, Received, check_expression
+from integrations.connectors.templated import TemplatedOperations
 from integrations.models import Stream
 from integrations.models.connection import origin_of
-from integrations.transports.errors import NotUnderstood
+from integrations.transports.error_table import USUAL_ERRORS, ErrorTable, Rule
+from integrations.transports.errors import ErrorClass, NotUnderstood
 from integrations.transports.http import Request
 
 
@@ -33,10 +35,15 @@ class Endpoint(BaseModel):
         return check_expression(value or "@")
 
 
-class RestConnector(Connector):
+class RestConnector(TemplatedOperations):
     key: ClassVar[str] = "rest"
     label: ClassVar[str] = "Generic REST"
-    datasets: ClassVar[frozenset[str]] = frozenset({"aid_awards"})
+    datasets: ClassVar[frozenset[str]] = frozenset({"aid_awards", "housing_assignments"})
+    has_endpoints: ClassVar[bool] = True
+    errors: ClassVar[ErrorTable] = ErrorTable(
+        rules=(Rule(ErrorClass.EXISTS, status=409, words="it has something like this already"),),
+        in_success=USUAL_ERRORS.in_success,
+    )
 
     def request_page(self, stream: Stream, token: str, since: str) -> Request:
         endpoint = Endpoint.model_validate(stream.endpoint)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from integrations.datasets.aid_awards import AidAwards
 from integrations.datasets.base import Dataset
+from integrations.datasets.housing_assignments import HousingAssignments
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (AidAwards(),)}
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (AidAwards(), HousingAssignments())}
 
 __all__ = ["DATASETS", "Dataset"]

@@ -14,28 +14,24 @@ Work-study never posts (it is payroll); an award without a fund_type posts like 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from django.conf import settings
-from django.db.models import Q
+from django.db import models
+from django.db.models import Q, Sum
+from django.db.models.functions import Abs
 from pydantic import Field, StringConstraints, ValidationError, field_validator
 
-from integrations.datasets.base import (
-    CanonicalRecord,
-    Dataset,
-    HandEdit,
-    References,
-    Rejected,
-    Rejection,
-    StagedRecord,
-)
+from integrations.datasets.base import CanonicalRecord, Dataset, HandEdit, References, StagedRecord, TakenBack
+from integrations.datasets.rejection import Rejected, Rejection
+from integrations.datasets.terms import TermCodes
 from integrations.datasets.text import AsText
 from integrations.models import Change, Stream, SyncLink, SyncRun
 from registration.bulk import Selection
 from registration.models import BillingAccount, LedgerEntry, Student, Term
 from registration.models.billing import EntryKind, EntryState
-from registration.money import NotMoney, to_minor
+from registration.money import NotMoney, display, to_minor
 from registration.operations import apply_run_to_ledger
 
 Id = Annotated[str, AsText, StringConstraints(min_length=1, max_length=120)]
@@ -105,7 +101,9 @@ class AidAward(AwardKey):
 class AidAwards(Dataset):
     name: ClassVar[str] = "aid_awards"
     label: ClassVar[str] = "Financial-aid awards"
+    held_by: ClassVar[type[models.Model]] = LedgerEntry
     has_money: ClassVar[bool] = True
+    has_amounts: ClassVar[bool] = True
     shown_fields: ClassVar[Sequence[str]] = ("student_number", "term_code", "fund_code", "amount", "status")
     Record: ClassVar[type[CanonicalRecord]] = AidAward
 
@@ -116,14 +114,15 @@ class AidAwards(Dataset):
         except ValidationError:
             return ""
 
-    def find_references(self, records: Sequence[AidAward]) -> References:
+    def find_references(self, records: Sequence[AidAward], stream: Stream) -> References:
         students = dict(
             Student.objects.numbered({record.student_number for record in records}).values_list(
                 "number", "id"
             )
         )
         accounts = BillingAccount.objects.filter(pk__in=students.values())
-        return References(students, dict(accounts.values_list("pk", "currency")), Term.objects.codes_to_ids())
+        currencies = dict(accounts.values_list("pk", "currency"))
+        return References(students, currencies, TermCodes.of(stream.connection))
 
     def stage(self, record: AidAward, references: References) -> StagedRecord:
         student_id = references.students.get(record.student_number)
@@ -135,8 +134,7 @@ class AidAwards(Dataset):
                     "student_number",
                 )
             )
-        if record.term_code not in references.terms:
-            raise Rejected(Rejection("unknown_term", f"There is no term {record.term_code}.", "term_code"))
+        term = references.terms.resolve(record.term_code, record.disbursed_on)
         if student_id not in references.currencies:
             raise Rejected(
                 Rejection(
@@ -152,7 +150,7 @@ class AidAwards(Dataset):
                     "currency",
                 )
             )
-        values = record.model_dump(mode="json")
+        values = {**record.model_dump(mode="json"), "term_code": term}
         return StagedRecord(
             key=record.key,
             student_id=student_id,
@@ -184,6 +182,29 @@ class AidAwards(Dataset):
             reasons[link] = entry.void_reason
         return edits
 
+    def contradicts(self, says: Mapping[str, Any] | None, edit: HandEdit) -> bool:
+        return (None if says is None else says["amount"]) != edit.amount
+
+    def why_left(self, taken: Sequence[TakenBack]) -> dict[int, str]:
+        """What was voided by hand since, and aid that has been paid out to the student: taking that off the bill would
+        make a debt of a refund."""
+        entries = LedgerEntry.objects.in_bulk([each.object_id for each in taken if each.object_id])
+        refunds = LedgerEntry.objects.last_refunds({entry.account_id for entry in entries.values()})
+        reasons = {}
+        for each in taken:
+            entry = entries.get(each.object_id or 0)
+            if entry is not None and (reason := _why_left(each, entry, refunds.get(entry.account_id))):
+                reasons[each.change.pk] = reason
+        return reasons
+
+    def live_money(self, stream: Stream) -> int:
+        """Returned aid counts like any other."""
+        on_bills = stream.links.filter(live=True, object_id__isnull=False)
+        return int(on_bills.aggregate(total=Sum(Abs("amount")))["total"] or 0)
+
+    def in_words(self, values: Mapping[str, Any]) -> str:
+        return f"{display(values['amount'], values['currency'])}, {values['status']}"
+
     def land(self, run: SyncRun) -> int:
         """Void what was modified, cancelled or has gone; post what is new and what took its place."""
         _, posted = apply_run_to_ledger(
@@ -195,12 +216,21 @@ class AidAwards(Dataset):
         return posted
 
 
+def _why_left(taken: TakenBack, entry: LedgerEntry, refunded_at: datetime.datetime | None) -> str:
+    if entry.state == EntryState.VOID:
+        return f"voided by hand since, by {entry.voided_by}"
+    takes_away = (taken.amount or 0) < (taken.change.amount_after or 0)
+    if not takes_away or refunded_at is None or refunded_at < entry.posted_at:
+        return ""
+    return f"refunded to the student on {refunded_at:%Y-%m-%d}"
+
+
 def _edit(entry: LedgerEntry, reason: str) -> HandEdit:
     if entry.state == EntryState.VOID:
         return HandEdit(None, entry.voided_by, entry.voided_at or entry.posted_at, entry.void_reason)
     # An adjustment is written by its effect on the balance, a record by what the student gets.
     amount = -entry.amount_minor if entry.kind == EntryKind.ADJUSTMENT else entry.amount_minor
-    return HandEdit(amount, entry.posted_by, entry.posted_at, reason)
+    return HandEdit(amount, entry.posted_by, entry.posted_at, reason, {"amount": amount})
 
 
 def _entries_to_void(run: SyncRun) -> Selection:

@@ -12,27 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from django.db import models
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from integrations.models import Stream, SyncRun
+from integrations.datasets.rejection import Rejected, Rejection
+from integrations.datasets.terms import TermCodes
+from integrations.models import Change, Stream, SyncRun
+from registration.bulk import reserve_ids
 from registration.models import Term
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """Why a record cannot be used: the rule that it breaks, the field, and a reason that a registrar understands."""
-
-    rule: str
-    reason: str
-    field: str = ""
-
-
-class Rejected(Exception):
-    """Raised while a record is mapped or validated; carries the Rejection."""
-
-    def __init__(self, rejection: Rejection) -> None:
-        super().__init__(rejection.reason)
-        self.rejection = rejection
 
 
 class CanonicalRecord(BaseModel):
@@ -47,7 +34,7 @@ class References:
 
     students: dict[str, int] = field(default_factory=dict)
     currencies: dict[int, str] = field(default_factory=dict)
-    terms: dict[str, int] = field(default_factory=dict)
+    terms: TermCodes = field(default_factory=TermCodes)
 
 
 @dataclass(frozen=True)
@@ -67,16 +54,39 @@ class StagedRecord:
 
 @dataclass(frozen=True)
 class HandEdit:
-    """What a person has made of a synced record: the amount that stands now in minor units, or none where it was
-    voided; who, when and why."""
+    """What a person has made of a synced record: the amount that stands now in minor units and the canonical values
+    that differ from the record's, or none where it was voided; who, when and why."""
 
     amount: int | None
     by: str
     at: datetime.datetime
     reason: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_void(self) -> bool:
+        """Whether nothing stands for the record any more."""
+        return self.amount is None
 
     def as_json(self) -> dict[str, Any]:
-        return {"amount": self.amount, "by": self.by, "at": self.at.isoformat(), "reason": self.reason}
+        return {
+            "amount": self.amount,
+            "by": self.by,
+            "at": self.at.isoformat(),
+            "reason": self.reason,
+            "values": dict(self.values),
+        }
+
+
+@dataclass(frozen=True)
+class TakenBack:
+    """A change that an undo would take back: the row that holds its record now, and what would stand again (canonical
+    values and amount in minor units), or none where nothing would."""
+
+    change: Change
+    object_id: int | None
+    restored: Mapping[str, Any] | None
+    amount: int | None
 
 
 class Dataset(ABC):
@@ -84,7 +94,15 @@ class Dataset(ABC):
 
     name: ClassVar[str]
     label: ClassVar[str]
+    # The model whose rows hold its records.
+    held_by: ClassVar[type[models.Model]]
+    # Whether it reaches bills, and whether the records themselves carry the amounts.
     has_money: ClassVar[bool] = False
+    has_amounts: ClassVar[bool] = False
+    # Whether half of what changes for a student would be wrong, such as the end of one room without the other.
+    moves_students_whole: ClassVar[bool] = False
+    # Fields whose values are shown to nobody by the way.
+    masked_fields: ClassVar[frozenset[str]] = frozenset()
     # Fields by which a registrar finds the record again; shown first on the run page.
     shown_fields: ClassVar[Sequence[str]] = ()
     # Limits that differ from the usual ones of integrations.sync.guards.
@@ -99,8 +117,8 @@ class Dataset(ABC):
         """
 
     @abstractmethod
-    def find_references(self, records: Sequence[Any]) -> References:
-        """Look up what these canonical records refer to, in a bounded number of statements."""
+    def find_references(self, records: Sequence[Any], stream: Stream) -> References:
+        """Look up what these canonical records of a stream refer to, in a bounded number of statements."""
 
     @abstractmethod
     def stage(self, record: Any, references: References) -> StagedRecord:
@@ -108,7 +126,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def posts(self, values: dict[str, Any]) -> bool:
-        """Whether a record with these canonical values stands on the ledger."""
+        """Whether something is to stand in registration for a record with these canonical values."""
 
     def identity(self, values: dict[str, Any]) -> dict[str, Any]:
         """The part of canonical values that decides whether a record has changed: when the source touched it does
@@ -124,6 +142,36 @@ class Dataset(ABC):
     def hand_edits(self, stream: Stream) -> dict[int, HandEdit]:
         """The records that a person has edited since a sync applied them, by the id of their link. Few, and found by an
         index: every sync asks."""
+
+    @abstractmethod
+    def contradicts(self, says: Mapping[str, Any] | None, edit: HandEdit) -> bool:
+        """Whether what the source says of a record (canonical values, or none where nothing would stand) is something
+        else than a person has made of it."""
+
+    @abstractmethod
+    def why_left(self, taken: Sequence[TakenBack]) -> dict[int, str]:
+        """Why some of these changes cannot be taken back, by their ids; the others can."""
+
+    @abstractmethod
+    def live_money(self, stream: Stream) -> int:
+        """What the stream's live records come to on bills, in minor units: what a gross change is a share of."""
+
+    @abstractmethod
+    def in_words(self, values: Mapping[str, Any]) -> str:
+        """A record in a few words, as a registrar knows it."""
+
+    def reserve_ids(self, count: int) -> Sequence[int]:
+        """Return ids for so many rows that are to hold records."""
+        return reserve_ids(self.held_by, count)
+
+    def contradictions(self, run: SyncRun) -> dict[int, Rejection]:
+        """Changes of a plan that cannot stand beside what is there, or beside each other, by their ids."""
+        return {}
+
+    def money_moved(self, run: SyncRun) -> dict[int, int]:
+        """The money that the plan's changes move on bills, in minor units by their ids, where their own amounts do not
+        say it."""
+        return {}
 
     def line_of(self, record: str) -> str:
         """The SQL expression for the part of the bill where the canonical record in the JSON column `record` stands. A
@@ -158,7 +206,7 @@ def _as_rejection(error: ValidationError) -> Rejection:
     sentences = []
     for fault in faults:
         name = ".".join(str(part) for part in fault["loc"])
-        sentence = _REASONS.get(fault["type"], "{field}: {message}")
+        sentence = _REASONS.get(fault["type"], "{field}: {message}" if name else "{message}")
         message = fault["msg"].removeprefix("Value error, ")
         sentences.append(sentence.format(field=name, message=message))
     first = faults[0]

@@ -53,10 +53,11 @@ def broker() -> Child:
     )
 
 
-def simulator(system: str, port: int) -> Child:
+def simulator(system: str, port: int, records: int) -> Child:
+    asked = ("simulate", "--system", system, "--port", port, "--records", records)
     return Child(
         f"simulator-{system}",
-        _python(settings.BASE_DIR / "manage.py", "simulate", "--system", system, "--port", port),
+        manage(*asked),
         # Whatever it answers: that it does is the sign.
         lambda: http_status(port, "/") is not None,
     )
@@ -124,6 +125,11 @@ def celery_answers(node: str) -> bool:
             )
     except (OperationalError, redis.RedisError, OSError):
         return False
+
+
+def manage(*arguments: str | int) -> list[str]:
+    """The command line of one of our own commands."""
+    return _python(settings.BASE_DIR / "manage.py", *arguments)
 
 
 def _celery(*arguments: str | int) -> list[str]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.conf import settings
+from django.db.models import Sum
+
 from integrations.models import SyncRun
 from integrations.models.run import RunStatus
 from integrations.sync.certificate import shown_sums
+from registration.money import decimal_text, display
 
 EXIT_APPLIED, EXIT_FAILED, EXIT_HELD = 0, 1, 2
 _COUNTS: Final = ("read", "created", "modified", "voided", "unchanged", "copies", "rejected", "held")
@@ -35,10 +39,16 @@ def report_of(run: SyncRun) -> dict[str, Any]:
         "reason": run.reason,
     }
     if run.status in (RunStatus.PREVIEWED, RunStatus.HELD, RunStatus.APPROVED, RunStatus.REFUSED):
-        report |= {"planned": counts, "created": 0, "modified": 0, "voided": 0}
+        moved = {"moved": decimal_text(money_moved(run), settings.CURRENCY)}
+        report |= {"planned": {**counts, **moved}, "created": 0, "modified": 0, "voided": 0}
     if run.status == RunStatus.HELD:
         report["held"] = run.created + run.modified + run.voided - run.absent
     return report
+
+
+def money_moved(run: SyncRun) -> int:
+    """What the changes of a run move on bills, in minor units: the sum of absolute differences."""
+    return int(run.changes.effective().aggregate(total=Sum("moved"))["total"] or 0)
 
 
 def line_of(run: SyncRun) -> str:
@@ -51,4 +61,6 @@ def line_of(run: SyncRun) -> str:
         f"{run.read:,} read; {would}{run.created:,} created, {run.modified:,} modified, {run.voided:,} voided; "
         f"{run.unchanged:,} unchanged, {run.rejected:,} rejected."
     )
+    if run.is_plan_only:
+        figures += f" It would move {display(money_moved(run), settings.CURRENCY)} on bills."
     return f"{head} {figures} {run.reason}".rstrip()

@@ -120,6 +120,21 @@ class Supervisor:
                 )
             time.sleep(POLL_SECONDS)
 
+    def run(self, name: str, command: list[str]) -> int:
+        """Run a command to its end, its words in a log of its own, and return its exit status; stopped when we are."""
+        self._logs.mkdir(exist_ok=True)
+        running = _Running(
+            Child(name, command, lambda: True), self._spawn(Child(name, command, lambda: True))
+        )
+        try:
+            while (status := running.process.poll()) is None:
+                self.raise_if_interrupted()
+                time.sleep(POLL_SECONDS)
+        finally:
+            if running.process.poll() is None:
+                _kill_group(running.process)
+        return status
+
     def raise_if_interrupted(self) -> None:
         """Raise if a signal to stop came (ToldToStopError) or a child has ended (ChildFailedError)."""
         if self.is_told_to_stop:

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import datetime
 import uuid
+from functools import reduce
+from operator import or_
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import xxhash
+from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 
+from integrations.models.schedule import (
+    MAX_INTERVAL_MINUTES,
+    MIN_INTERVAL_MINUTES,
+    Blackout,
+    Schedule,
+    ScheduleRefused,
+)
 from integrations.models.sealed import SealedJSONField
 
-MIN_INTERVAL_MINUTES = 5
-MAX_INTERVAL_MINUTES = 365 * 24 * 60
+# What the database itself can see of a cron expression: minute fields that come again sooner than every five minutes.
+# The others, such as "1,3 * * * *", are for `Schedule.check`.
+_TOO_OFTEN_IN_CRON = ("* ", "*/1 ", "*/2 ", "*/3 ", "*/4 ")
 
 
 class ConflictPolicy(models.TextChoices):
@@ -53,7 +65,36 @@ class Connection(models.Model):
         null=True,
         blank=True,
         default=1440,
-        help_text="Minutes between two syncs; empty: only when somebody asks.",
+        help_text="Minutes between two syncs, 5 or more.",
+    )
+    time_of_day = models.TimeField(
+        "daily at", null=True, blank=True, help_text="When it syncs every day, such as 02:00."
+    )
+    cron = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="When it syncs, such as 0 2 * * 1-5: weekdays at 02:00.",
+    )
+    time_zone = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Whose clocks time of day, cron and blackouts go by, such as America/Chicago; empty: those of the office.",
+    )
+    jitter_minutes = models.PositiveIntegerField(
+        "jitter",
+        default=0,
+        db_default=0,
+        help_text="Runs start within so many minutes after their time, spread evenly.",
+    )
+    blackouts = models.JSONField(
+        default=list,
+        blank=True,
+        db_default=Value([], models.JSONField()),
+        help_text="When no scheduled run starts; one that would starts afterwards.",
     )
     timeouts = models.JSONField(default=dict, blank=True)
     guards = models.JSONField(default=dict, blank=True)
@@ -90,6 +131,23 @@ class Connection(models.Model):
                 violation_error_message="A connection syncs at least once a year; leave it empty to sync by hand.",
             ),
             models.CheckConstraint(
+                name="connection_one_kind_of_schedule",
+                condition=Q(every_minutes__isnull=True, time_of_day__isnull=True)
+                | Q(every_minutes__isnull=True, cron="")
+                | Q(time_of_day__isnull=True, cron=""),
+                violation_error_message="A schedule is an interval, a time of day or a cron expression: one of them.",
+            ),
+            models.CheckConstraint(
+                name="connection_cron_not_under_5_minutes",
+                condition=~reduce(or_, (Q(cron__startswith=often) for often in _TOO_OFTEN_IN_CRON)),
+                violation_error_message=f"A connection syncs at most every {MIN_INTERVAL_MINUTES} minutes.",
+            ),
+            models.CheckConstraint(
+                name="connection_jitter_within_half_an_interval",
+                condition=Q(every_minutes__isnull=True) | Q(jitter_minutes__lte=F("every_minutes") / 2),
+                violation_error_message="The jitter is at most half of the time between two syncs.",
+            ),
+            models.CheckConstraint(
                 name="connection_conflicts_known",
                 condition=Q(conflicts__in=[value for value, _ in ConflictPolicy.choices]),
             ),
@@ -106,6 +164,25 @@ class Connection(models.Model):
     def origin(self) -> str:
         """Scheme, host and port of the base URL: what a secret is bound to."""
         return origin_of(self.base_url)
+
+    @property
+    def schedule(self) -> Schedule:
+        """When its streams are due."""
+        return Schedule(
+            every_minutes=self.every_minutes,
+            time_of_day=self.time_of_day,
+            cron=self.cron,
+            time_zone=self.time_zone or settings.TIME_ZONE,
+            jitter_minutes=self.jitter_minutes,
+            blackouts=tuple(Blackout.from_json(part) for part in self.blackouts),
+        )
+
+    def clean(self) -> None:
+        """Refuse a schedule that cannot be kept, as the document does."""
+        try:
+            self.schedule.check()
+        except ScheduleRefused as error:
+            raise ValidationError(f"Schedule: {error}.") from None
 
     @property
     def is_usable(self) -> bool:
@@ -125,10 +202,6 @@ class StreamQuerySet(models.QuerySet["Stream"]):
     def active(self) -> StreamQuerySet:
         """Narrow to streams that are synced: declared in their connection, which is enabled and present."""
         return self.filter(declared=True, connection__enabled=True, connection__archived_at__isnull=True)
-
-    def due(self, now: datetime.datetime) -> StreamQuerySet:
-        """Narrow to active streams whose time has come and that no live run is working on."""
-        return self.active().filter(next_run_at__lte=now).exclude(runs__status__in=["queued", "running"])
 
 
 class Stream(models.Model):
@@ -159,7 +232,14 @@ class Stream(models.Model):
     complete_at = models.DateTimeField(
         null=True, blank=True, help_text="When the last complete extract that was applied began."
     )
-    next_run_at = models.DateTimeField(null=True, blank=True)
+    next_slot_at = models.DateTimeField(
+        null=True, blank=True, help_text="The nominal moment that the next scheduled run is for."
+    )
+    next_run_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When that run starts: the slot, its jitter, and out of any blackout.",
+    )
 
     objects = StreamQuerySet.as_manager()
 
@@ -190,7 +270,15 @@ class Stream(models.Model):
         asked_for = [self.endpoint.get("path", ""), sorted(self.params.items())]
         return xxhash.xxh3_128_hexdigest(orjson.dumps(asked_for))
 
-    def time_after(self, now: datetime.datetime) -> datetime.datetime | None:
-        """When the stream is due after a run at `now`; never, where only a person starts it."""
-        minutes = self.connection.every_minutes
-        return now + datetime.timedelta(minutes=minutes) if minutes else None
+    def slot_after(self, moment: datetime.datetime) -> datetime.datetime | None:
+        """The first slot after `moment`; never, where only a person starts the stream."""
+        return self.connection.schedule.slot_after(moment, self.next_slot_at or self.next_run_at)
+
+    def wait_for(self, slot: datetime.datetime | None) -> None:
+        """Make `slot` the next one; None: no run starts by itself. The caller saves."""
+        self.next_slot_at = slot
+        self.next_run_at = slot and self.start_of(slot)
+
+    def start_of(self, slot: datetime.datetime) -> datetime.datetime:
+        """When the run for a slot may start."""
+        return self.connection.schedule.start_of(slot, salt=str(self.pk))

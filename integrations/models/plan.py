@@ -20,6 +20,10 @@ ABSENT = b""
 MAX_RAW_BYTES = 16_384
 # The rule of records that came several times and not alike: only the source can mend that.
 DIFFERING_COPIES_RULE = "differing_copies"
+# The rule of records that cannot stand beside what another record, system or person says.
+ANOTHER_ROOM_RULE = "another_room"
+# Rejected by what the plan holds and kept in canonical form, not as they came: a replay could not map them again.
+UNREPLAYABLE_RULES = (DIFFERING_COPIES_RULE, ANOTHER_ROOM_RULE)
 
 
 class ChangeAction(models.TextChoices):
@@ -131,6 +135,7 @@ class RunPage(models.Model):
     digest = models.BinaryField(max_length=FINGERPRINT_BYTES)
     records = models.PositiveIntegerField()
     next = models.TextField(blank=True, help_text="Where the page after it lies; empty after the last.")
+    read_at = models.DateTimeField(auto_now_add=True, null=True)
     fingerprints = models.BinaryField(
         default=b"", help_text="Raw fingerprints of its records, 16 bytes each."
     )
@@ -160,7 +165,7 @@ class RejectedRecordQuerySet(models.QuerySet["RejectedRecord"]):
 
     def replayable(self) -> RejectedRecordQuerySet:
         """Leave out what cannot be taken again from what was kept: records that were cut or whose copies differ."""
-        return self.exclude(rule=DIFFERING_COPIES_RULE).filter(raw_bytes__lte=MAX_RAW_BYTES).exclude(raw=b"")
+        return self.exclude(rule__in=UNREPLAYABLE_RULES).filter(raw_bytes__lte=MAX_RAW_BYTES).exclude(raw=b"")
 
 
 class RejectedRecord(models.Model):
@@ -172,6 +177,13 @@ class RejectedRecord(models.Model):
     rule = models.CharField(max_length=60)
     field = models.CharField(max_length=60, blank=True)
     reason = models.TextField()
+    value = models.CharField(
+        max_length=40,
+        blank=True,
+        db_default="",
+        default="",
+        help_text="What stood in the way, where somebody can say here what it means: a code of a term.",
+    )
     raw = models.BinaryField(max_length=MAX_RAW_BYTES)
     raw_bytes = models.PositiveIntegerField(help_text="How long the record was before it was cut.")
     amount = models.BigIntegerField(null=True, help_text="In minor units, where it could be read.")

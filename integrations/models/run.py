@@ -62,9 +62,7 @@ class SyncRunQuerySet(models.QuerySet["SyncRun"]):
 
     def lapsed(self, now: datetime.datetime) -> SyncRunQuerySet:
         """Narrow to running runs whose lease ran out: whoever held them has died or stalled."""
-        return self.filter(status=RunStatus.RUNNING).filter(
-            Q(lease__isnull=True) | Q(lease__expires_at__lt=now)
-        )
+        return self.filter(status=RunStatus.RUNNING, lease__expires_at__lt=now)
 
 
 class SyncRun(models.Model):
@@ -77,6 +75,9 @@ class SyncRun(models.Model):
     is_complete = models.BooleanField(default=True, help_text="Whether the extract was of everything.")
     asked_since = models.CharField(
         max_length=64, blank=True, db_default="", help_text="Of an incremental extract: since when it asked."
+    )
+    slot_at = models.DateTimeField(
+        null=True, blank=True, help_text="Of a scheduled run: the slot that it is for. A slot has one run."
     )
     requested_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -128,6 +129,8 @@ class SyncRun(models.Model):
                 condition=Q(status__in=["queued", "running"]),
                 name="sync_run_one_live_for_a_stream",
             ),
+            # NULL is no slot: runs that a person or a command asks for are as many as they like.
+            models.UniqueConstraint(fields=["stream", "slot_at"], name="sync_run_one_for_a_slot"),
             models.CheckConstraint(
                 name="sync_run_status_known",
                 condition=Q(status__in=[value for value, _ in RunStatus.choices]),
@@ -218,6 +221,11 @@ class RunLease(models.Model):
     holder = models.CharField(max_length=120)
     heartbeat_at = models.DateTimeField()
     expires_at = models.DateTimeField()
+    # How far the work has come, for whoever takes it over: which state of the connection was read, and the plan's
+    # certificate (integrations/sync/certificate.py) once there is a plan.
+    connection_changed_at = models.DateTimeField(null=True)
+    planned_at = models.DateTimeField(null=True)
+    plan = models.JSONField(default=dict, db_default={})
 
     class Meta:
         indexes = [models.Index(fields=["expires_at"], name="run_lease_expiry")]

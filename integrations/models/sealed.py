@@ -54,6 +54,11 @@ def _key_id(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()[:KEY_ID_BYTES]
 
 
+def key_ids() -> list[str]:
+    """The ids of the keys of the ring, in hexadecimal: they name keys and tell nothing of them."""
+    return [_key_id(key).hex() for key in key_ring()]
+
+
 def seal(value: object, bound_to: str) -> bytes:
     """Encrypt a JSON value with the newest key, bound to the place named `bound_to`."""
     key = key_ring()[0]

@@ -81,12 +81,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong, in words, and how: with a record, with the choice of a page, with the answer, or on the wire."""
+    """What goes wrong, in words, and how: with a record, with the choice of a page, with the answer (before or
+    after what was asked for is done), or on the wire."""
 
     words: str
     record: Callable[[Record, Random], list[Record]] | None = None
     window: Callable[[Window], Window] | None = None
     reply: Callable[[str], RawReply] | None = None
+    late_reply: Callable[[str], RawReply] | None = None
     wire: Callable[[Wire, Written], None] | None = None
     revokes_token: bool = False
 
@@ -179,6 +181,7 @@ _SPACES: Final = b" " * MIB
 
 FAULTS: Final[dict[str, Fault]] = {
     "error500": Fault("answers 500", reply=_error),
+    "error500_after": Fault("does what it was asked to, and answers 500", late_reply=_error),
     "timeout": Fault("never answers", wire=_silence),
     "slow": Fault("answers late, and rightly", wire=_late),
     "drip": Fault("sends its answer byte by byte", wire=_drip),
@@ -217,6 +220,10 @@ class Strikes:
     @property
     def reply(self) -> Callable[[str], RawReply] | None:
         return next((fault.reply for fault in self.faults if fault.reply), None)
+
+    @property
+    def late_reply(self) -> Callable[[str], RawReply] | None:
+        return next((fault.late_reply for fault in self.faults if fault.late_reply), None)
 
     @property
     def wire(self) -> Callable[[Wire, Written], None] | None:

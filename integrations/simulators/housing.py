@@ -49,6 +49,12 @@ TERMS: Final = (
     ("2026FA", datetime.date(2026, 8, 22), datetime.date(2026, 12, 18)),
     ("2027SP", datetime.date(2027, 1, 10), datetime.date(2027, 5, 14)),
 )
+# Whom to call in an emergency: made-up people, and telephone numbers that are nobody's.
+GIVEN_NAMES: Final = ("Grace", "Omar", "Nora", "Liam", "Ruth", "Samuel", "Inés")
+FAMILY_NAMES: Final = ("Okafor", "Müller", "García", "Kowalska", "Nguyễn")
+RELATIONS: Final = ("mother", "father", "guardian", "sister")
+# Apartments in the village lie off campus for the bursar, whoever rents them out.
+ON_CAMPUS: Final = {"NORTH": True, "RIVER": True, "OAK": True, "VILLAGE": False}
 FIRST_ID: Final = 5001
 # One in this many assignments is reduced: a resident assistant pays half.
 ONE_REDUCED_IN: Final = 30
@@ -91,6 +97,12 @@ class HousingOffice(System):
             "check_out": last.isoformat(),
             "checked_in_at": f"{first}T{dice.randint(8, 20):02d}:15:00Z" if has_moved_in else None,
             "checked_out_at": f"{last}T10:00:00Z" if state == "History" else None,
+            "home": {"address": f"{100 + index} {building_name} Way, Springfield", "phone": f"555-01{index % 100:02d}"},
+            "emergency": {
+                "name": f"{GIVEN_NAMES[index % len(GIVEN_NAMES)]} {FAMILY_NAMES[index % len(FAMILY_NAMES)]}",
+                "phone": f"555-02{index % 100:02d}",
+                "relation": RELATIONS[index % len(RELATIONS)],
+            },
             "modified_at": f"2026-{dice.randint(3, 8):02d}-{dice.randint(1, 28):02d}T{dice.randrange(24):02d}:30:00Z",
         }  # fmt: skip
 
@@ -119,6 +131,60 @@ class HousingOffice(System):
             {"items": shown, "count": window.total(records), "offset": window.start},
             self.links(call, window.following(records), window.size),
         )
+
+
+def connection_document(base_url: str) -> dict[str, Any]:
+    """The document of a connection to this system, as an administrator would write it."""
+    return {
+        "slug": "housing",
+        "name": "Housing office",
+        "connector": "rest",
+        "enabled": True,
+        "base_url": base_url,
+        "auth": {"type": "basic", "username": USERNAME, "password": PASSWORD},
+        "schedule": {"every_minutes": 1440},
+        "datasets": {
+            "housing_assignments": {
+                "path": "/api/assignments",
+                "records": "items",
+                "pagination": {
+                    "type": "offset",
+                    "offset_param": "offset",
+                    "size_param": "limit",
+                    "size": 500,
+                    "total": "count",
+                },
+                "incremental": {"param": "modified_since", "field": "modified_at"},
+                "mapping": {
+                    "assignment_id": "booking_id",
+                    "student_number": "student.number",
+                    "term_code": "term",
+                    "hall": "building.name",
+                    "room": "room.number",
+                    "status": {
+                        "path": "status",
+                        "lookup": {
+                            "Tentative": "assigned",
+                            "Reserved": "assigned",
+                            "InRoom": "checked_in",
+                            "History": "checked_out",
+                            "Cancelled": "cancelled",
+                        },
+                    },
+                    "on_campus": {"path": "building.code", "lookup": ON_CAMPUS},
+                    "move_in_on": "check_in",
+                    "move_out_on": {"path": "checked_out_at", "transforms": ["local_date"]},
+                    "residence_address": "home.address",
+                    "residence_phone": "home.phone",
+                    "emergency_contact_name": "emergency.name",
+                    "emergency_contact_phone": "emergency.phone",
+                    "emergency_contact_relation": "emergency.relation",
+                    "updated_at": "modified_at",
+                },
+            },
+        },
+        "guards": {"first_load": "apply"},
+    }
 
 
 def _modified_at(booking: Record) -> datetime.datetime:

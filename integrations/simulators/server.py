@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         if server.pace.latency:
             self.pause(server.pace.latency * server.dice.uniform(0.5, 1.5))
         strikes = system.strikes_at(call)
-        may_be_kept = not strikes and system.admits(call)
+        may_be_kept = not strikes and not system.is_changing and system.admits(call)
         reply = server.load.kept(call) if may_be_kept else None
         if reply is None:
             reply = system.answer(call, strikes)

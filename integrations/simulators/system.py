@@ -62,6 +62,8 @@ class System(ABC):
     parameters: ClassVar[Parameters]
     max_page_size: ClassVar[int] = 1000
     default_page_size: ClassVar[int] = 500
+    # Whether what it answers depends on what it was sent before, so that no answer may be kept.
+    is_changing: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -98,7 +100,8 @@ class System(ABC):
             asked = self.parameters.checked(call.query)
         except NotSo as error:
             return refusal(400, str(error))
-        return self.page(call, strikes.moved(self.window(asked)), self.select(asked))
+        page = self.page(call, strikes.moved(self.window(asked)), self.select(asked))
+        return Reply(*strikes.late_reply(self.path)) if strikes.late_reply else page
 
     def _refused(self, call: Call, strikes: Strikes) -> Reply | None:
         if call.path != self.path:

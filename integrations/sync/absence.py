@@ -15,8 +15,10 @@ from integrations.datasets import DATASETS, Dataset
 from integrations.models import Change, Stream, SyncRun
 from integrations.sync.bulk import in_chunks
 from integrations.sync.certificate import Certificate
+from integrations.sync.contradictions import reject_contradictions
 from integrations.sync.lease import Lease
 from integrations.sync.mapping import CompiledMapping, Unmapped
+from integrations.sync.plan import keep_plan
 
 
 def confirm_absence(run: SyncRun, stream: Stream, lease: Lease, certificate: Certificate) -> None:
@@ -35,10 +37,16 @@ def confirm_absence(run: SyncRun, stream: Stream, lease: Lease, certificate: Cer
         keys = _keys_of(page, dataset, mapping)
         found |= doubtful if "" in keys else doubtful & keys
     with transaction.atomic():
+        lease.lock()
         for chunk in in_chunks(found):
             Change.objects.filter(run=run, is_absent=True, key__in=chunk).delete()
+        if found:
+            # What was thought gone is in the way after all.
+            for change in reject_contradictions(run):
+                certificate.reject(change)
         certificate.counts.absent = missing.count()
         certificate.sums.absent = int(missing.aggregate(total=Sum("amount_before"))["total"] or 0)
+        keep_plan(run, certificate)
 
 
 def _keys_of(page: Page, dataset: Dataset, mapping: CompiledMapping) -> set[str]:

@@ -15,9 +15,10 @@ from integrations.sync.bulk import execute, id_set
 from integrations.sync.certificate import Certificate
 from integrations.sync.conflicts import pin_kept
 from integrations.sync.extract import Extract
+from integrations.sync.failpoints import Failpoint, pass_by
 from integrations.sync.known import KnownRecords
 from integrations.sync.lease import Lease
-from integrations.sync.mapping import mapping_version
+from integrations.sync.mapping import reading_version
 from integrations.sync.rejections import close_rejections
 
 CHANGE, LINK = Change._meta.db_table, SyncLink._meta.db_table
@@ -50,6 +51,7 @@ def apply_plan(
     certificate.write_to(run)
     run.status, run.step, run.finished_at = RunStatus.APPLIED, RunStep.DONE, timezone.now()
     run.save()
+    pass_by(Failpoint.LANDING)
     audit.record(
         "sync_run.applied",
         run,
@@ -68,7 +70,7 @@ def _check_connection(stream: Stream) -> None:
 
 def _remember(run: SyncRun, stream: Stream, known: KnownRecords) -> None:
     """Bring the links to what was applied, so that the next run knows it."""
-    version = mapping_version(stream.mapping)
+    version = reading_version(stream)
     if stream.known_with != version:
         # Whatever this run did not map anew was read with another mapping: look at it again next time.
         execute(f"UPDATE {LINK} SET raw_fingerprint = %s WHERE stream_id = %s", [b"", stream.pk])

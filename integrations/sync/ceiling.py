@@ -11,6 +11,7 @@ from typing import Final
 from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
+from integrations.datasets import DATASETS
 from integrations.models import Change, SyncRun
 from integrations.sync.certificate import Certificate
 from integrations.sync.guards import part_that_tripped
@@ -39,6 +40,8 @@ def keep_what_was_approved(run: SyncRun, certificate: Certificate) -> None:
         approved = approved.exclude(pk__in=part_that_tripped(approved_plan).values("pk"))
     same = approved.filter(**{column: OuterRef(column) for column in _SAME})
     beyond = _with_worth(run.changes.effective()).exclude(Exists(same))
+    if DATASETS[run.stream.dataset].moves_students_whole:
+        beyond = run.changes.effective().filter(student_id__in=beyond.values("student_id"))
     # Absent records were not read: they are not among what is to be accounted for.
     read = beyond.filter(is_absent=False)
     certificate.counts.held = read.count()

@@ -14,7 +14,9 @@ from typing import Any
 
 from django.conf import settings
 
-from integrations.models import SyncRun
+from integrations.datasets import DATASETS
+from integrations.models import Change, SyncRun
+from integrations.models.plan import ChangeAction
 from integrations.models.run import RunStatus
 from registration.money import decimal_text, display
 
@@ -69,6 +71,15 @@ class Certificate:
     # Changes that a decision did not cover, and that another plan has to bring up again.
     beyond_approval: int = 0
 
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for whoever takes the run over (`from_json`)."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> Certificate:
+        """A certificate as `as_json` wrote it."""
+        return cls(Tally(**kept["counts"]), Tally(**kept["sums"]), kept["beyond_approval"])
+
     def check_read(self) -> None:
         """Raise CertificateBroken unless everything that was read is accounted for."""
         for name, tally in (("records", self.counts), ("money", self.sums)):
@@ -77,6 +88,18 @@ class Certificate:
                     f"Of what was read, not everything is accounted for in {name}: "
                     f"{tally.read} read, {tally.accounted_for} accounted for."
                 )
+
+    def reject(self, change: Change) -> None:
+        """Count a planned change as rejected instead."""
+        for tally, before, after in (
+            (self.counts, 1, 1),
+            (self.sums, change.amount_before or 0, change.amount_after or 0),
+        ):
+            if change.action == ChangeAction.CREATE:
+                tally.created -= after
+            else:
+                tally.modified, tally.modified_before = tally.modified - after, tally.modified_before - before
+            tally.rejected += after
 
     @staticmethod
     def check_posted(posted: int, planned: int) -> None:
@@ -125,10 +148,10 @@ def equations(run: SyncRun) -> list[tuple[str, str]]:
         "live_after": run.live_after,
     }
     currency, sums = run.certificate["currency"], run.certificate["sums"]
-    return [
-        ("In records", _in_words(counts, lambda count: f"{count:,}")),
-        ("In money", _in_words(sums, lambda minor: display(minor, currency))),
-    ]
+    in_records = ("In records", _in_words(counts, lambda count: f"{count:,}"))
+    if not DATASETS[run.stream.dataset].has_amounts:
+        return [in_records]
+    return [in_records, ("In money", _in_words(sums, lambda minor: display(minor, currency)))]
 
 
 def _in_words(tally: dict[str, int], shown: Callable[[int], str]) -> str:
@@ -145,8 +168,9 @@ def _in_words(tally: dict[str, int], shown: Callable[[int], str]) -> str:
 
 
 def shown_sums(run: SyncRun) -> dict[str, str]:
-    """A run's sums as plain decimal strings, with their currency; empty where nothing was counted."""
-    if not run.certificate:
+    """A run's sums as plain decimal strings, with their currency; empty where nothing was counted, or records carry no
+    amounts."""
+    if not run.certificate or not DATASETS[run.stream.dataset].has_amounts:
         return {}
     currency: str = run.certificate["currency"]
     sums: dict[str, Any] = run.certificate["sums"]

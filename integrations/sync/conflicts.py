@@ -18,7 +18,6 @@ from integrations.models.connection import ConflictPolicy
 from integrations.models.plan import ABSENT, ChangeAction
 from integrations.sync.bulk import in_chunks
 from integrations.sync.guards import part_that_tripped
-from registration.bulk import reserve_entry_ids
 
 
 def settle_conflicts(run: SyncRun, stream: Stream, edits: Mapping[int, HandEdit]) -> None:
@@ -47,15 +46,15 @@ def _differs(change: Change, link: SyncLink, edit: HandEdit, dataset: Dataset) -
     something else."""
     if link.pinned is not None and bytes(link.pinned) == _said(change):
         return False
-    return _amount_on_bill(change, dataset) != edit.amount
+    return dataset.contradicts(_would_stand(change, dataset), edit)
 
 
-def _amount_on_bill(change: Change, dataset: Dataset) -> int | None:
-    """What following the source would leave on the bill, in minor units; none for nothing."""
+def _would_stand(change: Change, dataset: Dataset) -> dict[str, Any] | None:
+    """The canonical values that following the source would leave standing; none for nothing."""
     values: dict[str, Any] | None = change.after
     if change.action == ChangeAction.VOID or values is None or not dataset.posts(values):
         return None
-    return change.amount_after
+    return values
 
 
 def _said(change: Change) -> bytes:
@@ -72,8 +71,9 @@ def _note(change: Change, link: SyncLink, edit: HandEdit, dataset: Dataset) -> N
     if change.action == ChangeAction.SAME:
         change.action = ChangeAction.MODIFY
         if dataset.posts(change.after or {}):
-            (change.object_id,) = reserve_entry_ids(1)
-    change.moved = abs((_amount_on_bill(change, dataset) or 0) - (edit.amount or 0))
+            (change.object_id,) = dataset.reserve_ids(1)
+    followed = change.amount_after if _would_stand(change, dataset) else None
+    change.moved = abs((followed or 0) - (edit.amount or 0))
 
 
 def pin_kept(run: SyncRun, stream: Stream) -> None:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from django.utils import timezone
+
 EPOCH_UNITS: Final = {"epoch": 1, "epoch_ms": 1000}
 # Days by which formats are tried: all of their numbers differ, and two readings of one text show.
 _SAMPLES: Final = (datetime.date(2001, 2, 3), datetime.date(2022, 11, 10))
@@ -41,6 +43,18 @@ def date_reader(formats: list[str]) -> Callable[[Any], datetime.date | None]:
         return next((day for reader in readers.values() if (day := reader(text))), None)
 
     return read
+
+
+def local_day(value: Any) -> datetime.date | None:
+    """The day on which a moment (ISO 8601 with its offset from UTC) falls where the institution is, or None for what is
+    no such moment. Half past two in the night in UTC is the evening before in New York: the census day, perhaps."""
+    if not isinstance(value, str) or len(value) > MAX_CHARACTERS:
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(value.strip())
+        return None if moment.tzinfo is None else timezone.localdate(moment)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _check_pair(written: str, formats: list[str], reader: Reader) -> None:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import xxhash
 from django.db import transaction
+from django.db.models import F
 
-from integrations.connectors.base import Page
+from integrations.connectors.base import Bookmark, Page
 from integrations.connectors.decoding import encode
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS, Dataset
-from integrations.datasets.base import HandEdit, Rejected, Rejection, StagedRecord
-from integrations.models import Change, RejectedRecord, RunPage, Stream, SyncRun
+from integrations.datasets.base import HandEdit, StagedRecord
+from integrations.datasets.rejection import Rejected, Rejection
+from integrations.models import Change, RejectedRecord, RunLease, RunPage, Stream, SyncRun
 from integrations.models.plan import MAX_RAW_BYTES, ChangeAction
 from integrations.sync.bulk import bulk_load
+from integrations.sync.failpoints import Failpoint, pass_by
 from integrations.sync.known import KnownRecords
 from integrations.sync.lease import Lease
-from integrations.sync.mapping import CompiledMapping, Unmapped, mapping_version
+from integrations.sync.mapping import CompiledMapping, Unmapped, reading_version
 from integrations.sync.rejections import kept_pages
 from integrations.sync.watermark import Watermark, since_for
-from registration.bulk import reserve_entry_ids
 
 CHANGE_COLUMNS = (
     "run_id",
@@ -57,6 +59,17 @@ class Extract:
     keyless: int = 0
     rejected: int = 0
     watermark: Watermark | None = None
+    # Of a run that was taken over: where its reading goes on.
+    bookmark: Bookmark | None = None
+
+    def see(self, fingerprint: bytes) -> bool:
+        """Count a record by its raw fingerprint, and say whether it has to be looked at."""
+        times = self.known.see(fingerprint)
+        if times == 1:
+            self.unchanged += 1
+        elif times > 1:
+            self.copies += 1
+        return times == 0
 
 
 @dataclass(frozen=True)
@@ -79,51 +92,67 @@ class _Sorted:
     rejected: list[RejectedRecord] = field(default_factory=list)
 
 
-def extract(run: SyncRun, stream: Stream, lease: Lease) -> Extract:
-    """Read every page of the stream, or what has changed since the watermark, and stage what is new in it.
+def extract(run: SyncRun, stream: Stream, lease: Lease, begun: Extract | None = None) -> Extract:
+    """Read every page of the stream, or what has changed since the watermark, and stage what is new in it. What was
+    `begun` by another process is gone on with, at its bookmark.
 
     Raises a TransportError when the feed cannot be read whole; LeaseLost when the run is no longer ours.
     """
     dataset = DATASETS[stream.dataset]
     mapping = CompiledMapping(stream.mapping)
-    edits = dataset.hand_edits(stream)
-    # What a person has settled already is looked at again only when the source says something else.
-    settled = stream.links.filter(pk__in=edits, pinned__isnull=False).values_list("pk", flat=True)
-    touched = edits.keys() - set(settled)
-    version = mapping_version(stream.mapping)
-    result = Extract(KnownRecords.of(stream, version, touched), edits, watermark=Watermark.of(stream))
-    run.asked_since = "" if run.replay else since_for(stream, version)
-    run.is_complete = not (run.asked_since or run.replay)
-    for page in _pages(run, stream):
+    result = begun or _begin(run, stream, lease)
+    for page in _pages(run, stream, result.bookmark):
+        records = list(_raw_records(page))
+        kinds = _sort(run, [record for record in records if result.see(record.fingerprint)], dataset, mapping)
         with transaction.atomic():
             lease.renew()
-            _stage_page(run, page, dataset, mapping, result)
+            _keep_page(run, page, records, dataset, kinds)
+            pass_by(Failpoint.STAGING)
+        pass_by(Failpoint.STAGED)
+        _count_page(page, kinds, result)
     run.pages, run.read = result.pages, result.read
     return result
 
 
-def _pages(run: SyncRun, stream: Stream) -> Iterator[Page]:
+def _begin(run: SyncRun, stream: Stream, lease: Lease) -> Extract:
+    """An extract of which nothing is read yet. What it asks for, and of which state of the connection, is kept for whoever
+    has to take the run over."""
+    known, edits = known_before(stream)
+    run.asked_since = asked_since_of(run, stream)
+    run.is_complete = not (run.asked_since or run.replay)
+    with transaction.atomic():
+        lease.renew()
+        run.save(update_fields=["asked_since", "is_complete"])
+        RunLease.objects.filter(pk=run.pk).update(connection_changed_at=stream.connection.changed_at)
+    return Extract(known, edits, watermark=Watermark.of(stream))
+
+
+def known_before(stream: Stream) -> tuple[KnownRecords, Mapping[int, HandEdit]]:
+    """What was applied last of a stream, as it looks from outside, and what people have made of it since."""
+    edits = DATASETS[stream.dataset].hand_edits(stream)
+    # What a person has settled already is looked at again only when the source says something else.
+    settled = stream.links.filter(pk__in=edits, pinned__isnull=False).values_list("pk", flat=True)
+    return KnownRecords.of(stream, reading_version(stream), edits.keys() - set(settled)), edits
+
+
+def asked_since_of(run: SyncRun, stream: Stream) -> str:
+    """Since when the run asks its source; "" for everything, and for a replay, which asks nobody."""
+    return "" if run.replay else since_for(stream, reading_version(stream))
+
+
+def _pages(run: SyncRun, stream: Stream, bookmark: Bookmark | None) -> Iterator[Page]:
     """The source's pages or, of a replay, the records that were kept."""
     if replay := run.replay:
         return kept_pages(replay)
-    return connector_for(stream.connection).pull(stream, since=run.asked_since)
+    if bookmark and not bookmark.token:
+        return iter(())  # the last page had been read
+    return connector_for(stream.connection).pull(stream, since=run.asked_since, bookmark=bookmark)
 
 
-def _stage_page(
-    run: SyncRun, page: Page, dataset: Dataset, mapping: CompiledMapping, result: Extract
+def _keep_page(
+    run: SyncRun, page: Page, records: Sequence[RawRecord], dataset: Dataset, kinds: _Sorted
 ) -> None:
-    fingerprints = bytearray()
-    new = []
-    for record in _raw_records(page):
-        fingerprints += record.fingerprint
-        times = result.known.see(record.fingerprint)
-        if times == 0:
-            new.append(record)
-        elif times == 1:
-            result.unchanged += 1
-        else:
-            result.copies += 1
-    kinds = _sort(run, new, dataset, mapping)
+    """Write what is new on a page, and that the page was read."""
     _write_changes(run, dataset, kinds.staged)
     RejectedRecord.objects.bulk_create(kinds.rejected)
     RunPage.objects.create(
@@ -132,8 +161,12 @@ def _stage_page(
         digest=page.digest,
         records=len(page.records),
         next=page.next,
-        fingerprints=bytes(fingerprints),
+        fingerprints=b"".join(record.fingerprint for record in records),
     )
+    SyncRun.objects.filter(pk=run.pk).update(pages=F("pages") + 1, read=F("read") + len(page.records))
+
+
+def _count_page(page: Page, kinds: _Sorted, result: Extract) -> None:
     result.pages += 1
     result.read += len(page.records)
     result.amount += sum(record.amount or 0 for _, record in kinds.staged)
@@ -142,7 +175,6 @@ def _stage_page(
     result.rejected += len(kinds.rejected)
     if result.watermark:
         result.watermark.see(page.records, [rejected.position - 1 for rejected in kinds.rejected])
-    SyncRun.objects.filter(pk=run.pk).update(pages=result.pages, read=result.read)
 
 
 def _raw_records(page: Page) -> Iterator[RawRecord]:
@@ -163,7 +195,7 @@ def _sort(run: SyncRun, records: list[RawRecord], dataset: Dataset, mapping: Com
             kinds.rejected.append(_rejected(run, record, dataset.key_of(error.values), error.rejection))
         except Rejected as error:
             kinds.rejected.append(_rejected(run, record, dataset.key_of(values), error.rejection))
-    references = dataset.find_references([valid for _, valid in kinds.mapped])
+    references = dataset.find_references([valid for _, valid in kinds.mapped], run.stream)
     for record, valid in kinds.mapped:
         try:
             kinds.staged.append((record, dataset.stage(valid, references)))
@@ -192,6 +224,7 @@ def _rejected(
         rule=rejection.rule[:60],
         field=rejection.field[:60],
         reason=_storable(rejection.reason),
+        value=_storable(rejection.value),
         raw=record.raw[:MAX_RAW_BYTES],
         raw_bytes=len(record.raw),
         amount=amount,
@@ -208,7 +241,7 @@ def _storable(text: str) -> str:
 def _write_changes(run: SyncRun, dataset: Dataset, staged: list[tuple[RawRecord, StagedRecord]]) -> None:
     """Write the staged records as changes: provisionally created, or voided where the record says so itself."""
     posting = [dataset.posts(record.values) for _, record in staged]
-    object_ids = iter(reserve_entry_ids(sum(posting)))
+    object_ids = iter(dataset.reserve_ids(sum(posting)))
     bulk_load(
         Change._meta.db_table,
         CHANGE_COLUMNS,

@@ -14,7 +14,6 @@ from typing import Any, Final, Literal
 
 from django.conf import settings
 from django.db.models import Max, Q, QuerySet, Sum
-from django.db.models.functions import Abs
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from integrations.datasets import DATASETS
@@ -82,12 +81,16 @@ def tripped_guards(run: SyncRun, stream: Stream, certificate: Certificate) -> li
 
 
 def part_that_tripped(run: SyncRun) -> QuerySet[Change]:
-    """The changes of a held plan that its guards tripped over: what is left out when the rest is applied."""
+    """The changes of a held plan that its guards tripped over: what is left out when the rest is applied. Where a
+    student is moved whole, all of what changes for a student is left out."""
     part = Q(pk__in=[])
     for trip in run.trips:
         _, part_of = _GUARDS[trip["guard"]]
         part |= part_of(run)
-    return run.changes.filter(part)
+    tripped = run.changes.filter(part)
+    if not DATASETS[run.stream.dataset].moves_students_whole:
+        return tripped
+    return run.changes.filter(student_id__in=tripped.values("student_id"))
 
 
 # --- the guards -------------------------------------------------------------------------------------------
@@ -168,7 +171,7 @@ def _gross_change(case: _Case) -> str:
     gross = int(case.run.changes.effective().aggregate(total=Sum("moved"))["total"] or 0)
     if gross <= to_minor(limits.max_gross_change or 0, currency):
         return ""
-    live = _live_money(case.stream)
+    live = DATASETS[case.stream.dataset].live_money(case.stream)
     if gross <= Decimal(str(limits.max_gross_change_share or 0)) * live:
         return ""
     parts = [
@@ -183,12 +186,6 @@ def _gross_change(case: _Case) -> str:
         f"It would move {display(gross, currency)}, swaps counted on both sides, "
         f"where {display(live, currency)} is live; the limit is {' and '.join(parts)}."
     )
-
-
-def _live_money(stream: Stream) -> int:
-    """What the stream's live records come to on bills, returned aid counted like any other."""
-    on_bills = stream.links.filter(live=True, object_id__isnull=False)
-    return int(on_bills.aggregate(total=Sum(Abs("amount")))["total"] or 0)
 
 
 def _student_change(case: _Case) -> str:

@@ -1,12 +1,14 @@
 """The heartbeat of a run: a lease that is renewed while the run waits for somebody else.
 
 A page may take longer than the lease lasts, and a run that waits is not a dead one. The heart beats in a thread of its own,
-with a database connection of its own, and stops with the process: a killed process is silent at once.
+with a database connection of its own, and stops with the process: a killed process is silent at once. Between two beats it
+looks whether the run still is ours: one that was cancelled must not wait for its page to the end.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -16,38 +18,52 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from integrations.sync.lease import Lease, LeaseLost
+from integrations.transports.interruption import Interruption, interrupted_by
 
 log = structlog.get_logger(__name__)
 # Three beats a lease: two of them may be late.
 BEATS_A_LEASE: Final = 3
+# Whoever cancels a run sees it stop within two seconds.
+LOOK_SECONDS: Final = 1.0
 # The thread may be waiting for a row that the run itself holds; nobody waits for it in turn.
 _FAREWELL_SECONDS: Final = 0.5
 
 
 @contextmanager
 def beating(lease: Lease) -> Iterator[None]:
-    """Renew `lease` for the length of the block. Whether it was lost is for the run to find out, at its next step."""
-    ended = threading.Event()
+    """Renew `lease` for the length of the block, and interrupt what waits in it for another system once it is lost. That
+    it was lost is for the run to find out, at its next step."""
+    ended, interruption = threading.Event(), Interruption()
     heart = threading.Thread(
-        target=_beat, args=(lease, ended), name=f"heartbeat of run {lease.run_id}", daemon=True
+        target=_beat, args=(lease, ended, interruption), name=f"heartbeat of run {lease.run_id}", daemon=True
     )
     heart.start()
     try:
-        yield
+        with interrupted_by(interruption):
+            yield
     finally:
         ended.set()
         heart.join(_FAREWELL_SECONDS)
 
 
-def _beat(lease: Lease, ended: threading.Event) -> None:
+def _beat(lease: Lease, ended: threading.Event, interruption: Interruption) -> None:
+    between_beats = settings.RUN_LEASE_SECONDS / BEATS_A_LEASE
+    beaten_at = time.monotonic()
     try:
-        while not ended.wait(settings.RUN_LEASE_SECONDS / BEATS_A_LEASE):
+        while not ended.wait(min(LOOK_SECONDS, between_beats)):
+            is_due = time.monotonic() >= beaten_at + between_beats
             try:
-                lease.renew()
+                if is_due:
+                    lease.renew()
+                    beaten_at = time.monotonic()
+                else:
+                    lease.check()
             except LeaseLost:
+                interruption.interrupt()
                 return
             except DatabaseError:
                 # One beat is missed; the next one tries again, and the run's own steps will say if it lasts.
                 log.warning("sync.heartbeat_missed", run=lease.run_id)
+                connection.close()
     finally:
         connection.close()

@@ -17,7 +17,8 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from integrations.connectors.pagination import check_expression
-from integrations.datasets.base import Rejected, Rejection
+from integrations.datasets.rejection import Rejected, Rejection
+from integrations.models import Stream, TermCode
 from integrations.sync.transforms import NotTransformed, Step, lookup, step_of
 
 # Grows when a transform comes to mean something else, so that every record is looked at again.
@@ -130,4 +131,19 @@ class Unmapped(Rejected):
 
 def mapping_version(fields: Mapping[str, Any]) -> str:
     """A digest that changes whenever the same record might map to something else."""
-    return xxhash.xxh3_128_hexdigest(orjson.dumps([TRANSFORMS_VERSION, fields], option=orjson.OPT_SORT_KEYS))
+    return _digest([TRANSFORMS_VERSION, fields])
+
+
+def reading_version(stream: Stream) -> str:
+    """A digest that changes whenever the same record of a stream might come to mean something else: by another mapping,
+    or by other term codes of its connection."""
+    mapping = mapping_version(stream.mapping)
+    columns = ("code", "from_on", "through_on", "term__code")
+    codes = list(
+        TermCode.objects.filter(connection=stream.connection_id).order_by("pk").values_list(*columns)
+    )
+    return _digest([mapping, codes]) if codes else mapping
+
+
+def _digest(parts: list[Any]) -> str:
+    return xxhash.xxh3_128_hexdigest(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))

@@ -12,15 +12,19 @@ from typing import Any
 import orjson
 from django.db import connection, transaction
 from django.db.models import Count, Exists, OuterRef, Sum
+from django.utils import timezone
 
 from integrations.datasets import DATASETS
-from integrations.models import Change, RejectedRecord, Stream, SyncLink, SyncRun
+from integrations.models import Change, RejectedRecord, RunLease, Stream, SyncLink, SyncRun
 from integrations.models.plan import ABSENT, DIFFERING_COPIES_RULE, MAX_RAW_BYTES, ChangeAction
 from integrations.sync.bulk import execute, id_set, in_chunks
 from integrations.sync.ceiling import keep_what_was_approved
 from integrations.sync.certificate import Certificate
 from integrations.sync.conflicts import settle_conflicts
+from integrations.sync.contradictions import reject_contradictions
 from integrations.sync.extract import Extract
+from integrations.sync.failpoints import Failpoint, pass_by
+from integrations.sync.lease import Lease
 
 CHANGE, LINK, REJECTED = Change._meta.db_table, SyncLink._meta.db_table, RejectedRecord._meta.db_table
 DIFFERING_COPIES = (
@@ -30,8 +34,10 @@ DIFFERING_COPIES = (
 
 
 @transaction.atomic
-def make_plan(run: SyncRun, stream: Stream, extract: Extract) -> Certificate:
-    """Turn the staged records of a run into its plan, and return what the plan comes to."""
+def make_plan(run: SyncRun, stream: Stream, lease: Lease, extract: Extract) -> Certificate:
+    """Turn the staged records of a run into its plan, and return what the plan comes to. Raises LeaseLost when the run is
+    no longer ours, CertificateBroken when what was read is not accounted for."""
+    lease.lock()
     certificate = Certificate()
     with id_set("unseen_link", extract.known.unseen_ids()) as unseen:
         _count_read(stream, extract, unseen, certificate)
@@ -42,10 +48,18 @@ def make_plan(run: SyncRun, stream: Stream, extract: Extract) -> Certificate:
         if run.is_complete and not extract.keyless:
             _void_absent(run, stream, extract, unseen)
     settle_conflicts(run, stream, extract.hand_edits)
+    reject_contradictions(run)
     keep_what_was_approved(run, certificate)
     count_plan(run, stream, certificate)
     certificate.check_read()
+    keep_plan(run, certificate)
+    pass_by(Failpoint.PLANNING)
     return certificate
+
+
+def keep_plan(run: SyncRun, certificate: Certificate) -> None:
+    """Note, in the caller's transaction, that the plan is made and what it comes to, for whoever has to take the run over."""
+    RunLease.objects.filter(pk=run.pk).update(planned_at=timezone.now(), plan=certificate.as_json())
 
 
 def _count_read(stream: Stream, extract: Extract, unseen: str, certificate: Certificate) -> None:
@@ -242,6 +256,14 @@ def count_plan(run: SyncRun, stream: Stream, certificate: Certificate) -> None:
     counts.rejected, sums.rejected = rejections.count(), _total(rejections, "amount")
     live = stream.links.filter(live=True)
     counts.live_before, sums.live_before = live.count(), _total(live, "amount")
+
+
+@transaction.atomic
+def weigh_plan(run: SyncRun) -> None:
+    """Give the plan's changes the money that they move, where their own amounts do not say it: guards look at it."""
+    moved = DATASETS[run.stream.dataset].money_moved(run)
+    for chunk in in_chunks(moved.items()):
+        Change.objects.bulk_update([Change(pk=pk, moved=minor) for pk, minor in chunk], ["moved"])
 
 
 def _total(rows: Any, column: str) -> int:

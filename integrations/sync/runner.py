@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import structlog
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Concat
 from django.utils import timezone
@@ -13,20 +13,21 @@ from django.utils import timezone
 import audit
 from audit.faults import where
 from integrations.alerts import Incident, raise_for_run, resolve_alerts
-from integrations.connectors.base import Unsupported
 from integrations.connectors.registry import connector_for
-from integrations.models import Change, RunLease, RunPage, Stream, SyncRun
+from integrations.models import Change, Stream, SyncRun
 from integrations.models.run import RunStatus, RunStep
-from integrations.models.sealed import SealBroken
 from integrations.sync.absence import confirm_absence
 from integrations.sync.apply import ConnectionChanged, apply_plan
-from integrations.sync.certificate import Certificate, CertificateBroken
-from integrations.sync.extract import extract
+from integrations.sync.certificate import Certificate
+from integrations.sync.extract import Extract, extract
+from integrations.sync.failing import TakenOverTooOften, end_badly
+from integrations.sync.failpoints import Failpoint, pass_by
 from integrations.sync.guards import Trip, tripped_guards
 from integrations.sync.heartbeat import beating
-from integrations.sync.lease import Lease, LeaseLost, take
-from integrations.sync.plan import make_plan
+from integrations.sync.lease import MAX_TAKEOVERS, Lease, LeaseLost, take
+from integrations.sync.plan import make_plan, weigh_plan
 from integrations.sync.silence import notice_small_feed
+from integrations.sync.takeover import Planned, start_over, what_is_left
 from integrations.transports.errors import TransportError
 from integrations.transports.request_log import requests_of
 
@@ -34,42 +35,26 @@ log = structlog.get_logger(__name__)
 
 
 def execute_run(run_id: int) -> SyncRun:
-    """Take a queued run and bring it to its end, whatever that is; the run says which.
+    """Take a queued run, or one whose holder has died, and bring it to its end, whatever that is; the run says which.
 
-    A run that somebody else has taken is left to them and returned as it stands.
+    A run that is somebody else's is left to them and returned as it stands. So is one whose database went away under it:
+    it is taken over once its lease has run out.
     """
     lease = take(run_id)
     run = SyncRun.objects.select_related("stream__connection").get(pk=run_id)
     if lease is None:
         return run
-    log.info("sync.started", run=run.pk, stream=str(run.stream), dry_run=run.is_dry_run)
+    log.info("sync.started", run=run.pk, stream=str(run.stream), dry_run=run.is_dry_run, fence=lease.fence)
     try:
         with beating(lease), requests_of(run.pk):
             _travel(run, run.stream, lease)
     except LeaseLost:
         log.warning("sync.lease_lost", run=run.pk)
-    except TransportError as error:
-        _fail(run, f"{_doing(run)} failed: {error}. Nothing was applied. {error.advice}")
-    except (Unsupported, SealBroken) as error:
-        _fail(run, f"{_doing(run)} failed: {error} Nothing was applied.")
-    except ConnectionChanged:
-        _fail(
-            run,
-            "The connection was changed or switched off while this run was waiting or reading. Nothing was applied. "
-            "Sync again.",
-        )
-    except CertificateBroken as error:
-        _fail(
-            run,
-            f"{error} Nothing was applied. This is a fault of Matricula: please report it with this run's number.",
-        )
+    except (OperationalError, InterfaceError) as error:
+        log.error("sync.database_lost", run=run.pk, where=where(error))  # noqa: TRY400 - it may quote a student
+        connection.close()
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must end and say so
-        log.error("sync.broke", run=run.pk, where=where(error))  # noqa: TRY400 - the message may quote a student
-        _fail(
-            run,
-            f"{_doing(run)} broke off unexpectedly. Nothing was applied. Sync again; if it stays, report this run.",
-            technical=where(error),
-        )
+        end_badly(run, lease, error)
     run.refresh_from_db()
     log.info("sync.ended", run=run.pk, status=run.status, seconds=run.seconds)
     return run
@@ -77,25 +62,60 @@ def execute_run(run_id: int) -> SyncRun:
 
 def _travel(run: SyncRun, stream: Stream, lease: Lease) -> None:
     """run -> extract -> map -> validate -> stage -> plan -> guard -> apply -> certify"""
+    pass_by(Failpoint.TAKEN)
+    if lease.takeovers > MAX_TAKEOVERS:
+        raise TakenOverTooOften
     if not stream.is_in_use:
         raise ConnectionChanged
-    extracted = extract(run, stream, lease)
-    _enter(run, RunStep.PLAN, lease)
-    certificate = make_plan(run, stream, extracted)
-    if certificate.counts.absent and not connector_for(stream.connection).is_snapshot(stream):
+    left = what_is_left(run, stream, lease)
+    planned = left if isinstance(left, Planned) else _plan(run, stream, lease, left)
+    certificate = planned.certificate
+    if certificate.counts.absent and not planned.is_confirmed and not _is_snapshot(stream):
         confirm_absence(run, stream, lease, certificate)
     _enter(run, RunStep.GUARD, lease)
+    pass_by(Failpoint.CONFIRMED)
+    with transaction.atomic():
+        lease.renew()
+        weigh_plan(run)
     # What carries out a decision has a ceiling instead of guards: a person has seen all of it.
     trips = [] if run.carries_out_id else tripped_guards(run, stream, certificate)
     if run.is_dry_run or trips:
         _stop_before_apply(run, lease, certificate, trips)
     else:
         _enter(run, RunStep.APPLY, lease)
+        pass_by(Failpoint.GUARDED)
         with transaction.atomic():
-            apply_plan(run, stream, lease, certificate, extracted)
+            apply_plan(run, stream, lease, certificate, planned.extract)
             _supersede_held(run)
             resolve_alerts(stream, Incident.SYNC, Incident.SILENT)
             notice_small_feed(run, stream)
+    pass_by(Failpoint.APPLIED)
+
+
+def _plan(run: SyncRun, stream: Stream, lease: Lease, begun: Extract | None) -> Planned:
+    extracted = _read(run, stream, lease, begun)
+    pass_by(Failpoint.EXTRACTED)
+    _enter(run, RunStep.PLAN, lease)
+    certificate = make_plan(run, stream, lease, extracted)
+    pass_by(Failpoint.PLANNED)
+    return Planned(extracted, certificate)
+
+
+def _read(run: SyncRun, stream: Stream, lease: Lease, begun: Extract | None) -> Extract:
+    """Read on where another process stopped. A source that does not know that place any more is read from its first page."""
+    bookmark = begun.bookmark if begun else None
+    try:
+        return extract(run, stream, lease, begun)
+    except TransportError as error:
+        has_read_on = begun is None or bookmark is None or begun.pages > bookmark.pages
+        if has_read_on or error.is_repeatable or not error.reached_it:
+            raise
+        start_over(run, lease, f"Its source did not go on where it was left: {error}.")
+    return extract(run, stream, lease)
+
+
+def _is_snapshot(stream: Stream) -> bool:
+    return connector_for(stream.connection).is_snapshot(stream)
 
 
 def _enter(run: SyncRun, step: RunStep, lease: Lease) -> None:
@@ -136,48 +156,3 @@ def plan_checksum(run: SyncRun) -> str:
     for row in run.changes.order_by("key", "id").values_list(*columns).iterator(chunk_size=5_000):
         digest.update(repr((*row[:-1], bytes(row[-1]))).encode())
     return digest.hexdigest()
-
-
-@transaction.atomic
-def _fail(run: SyncRun, reason: str, *, technical: str = "") -> bool:
-    """End the run without a trace of its plan, and tell a person. One that is no longer live is left as it is.
-    Returns whether it was failed."""
-    failed = SyncRun.objects.live().filter(pk=run.pk)
-    if not failed.update(
-        status=RunStatus.FAILED, finished_at=timezone.now(), reason=reason, technical=technical
-    ):
-        return False
-    Change.objects.filter(run=run).delete()
-    RunPage.objects.filter(run=run).delete()
-    RunLease.objects.filter(run=run).delete()
-    run.refresh_from_db()
-    log.error("sync.failed", run=run.pk, stream=str(run.stream), reason=reason)
-    audit.record("sync_run.failed", run, reason=reason, detail={"stream": str(run.stream)})
-    raise_for_run(run)
-    return True
-
-
-def abandon_lapsed_runs() -> int:
-    """Fail every run whose holder has been silent for longer than its lease, and return how many."""
-    runs = SyncRun.objects.lapsed(timezone.now()).select_related("stream__connection")
-    return sum(_abandon(run) for run in list(runs))
-
-
-@transaction.atomic
-def _abandon(run: SyncRun) -> bool:
-    """Fail one run, unless it is being applied at this moment: whoever applies holds the lease's row. A run that was
-    failed under its hands could be planned anew and applied twice."""
-    skips = connection.features.has_select_for_update_skip_locked
-    leases = RunLease.objects.filter(run=run)
-    lapsed = leases.select_for_update(skip_locked=skips).filter(expires_at__lt=timezone.now())
-    if leases.exists() and not lapsed.exists():
-        return False
-    reason = f"{_doing(run)} stopped: the process that did it has died or stalled. Nothing was applied. Sync again."
-    return _fail(run, reason)
-
-
-def _doing(run: SyncRun) -> str:
-    """What the run was at, such as "Reading page 3 of aid_awards from Financial aid office"."""
-    run.refresh_from_db(fields=["step", "pages"])
-    page = f" page {run.pages + 1} of" if run.step == RunStep.EXTRACT else ""
-    return f"{run.get_step_display()}{page} {run.stream.dataset} from {run.stream.connection.name}"

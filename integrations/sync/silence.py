@@ -26,35 +26,43 @@ def notice_silent_feeds() -> int:
     """Raise an alert for each scheduled stream in which nothing has succeeded for too long. Returns how many are new."""
     now = timezone.now()
     applied = Q(runs__status=RunStatus.APPLIED) & ~Q(runs__trigger=RunTrigger.UNDO)
-    streams = (
-        Stream.objects.active().filter(connection__every_minutes__isnull=False).select_related("connection")
-    )
-    new = 0
+    streams = Stream.objects.active().select_related("connection")
     succeeded = dict(
         streams.annotate(last=Max("runs__finished_at", filter=applied)).values_list("pk", "last").order_by()
     )
-    for stream in streams:
-        since = succeeded[stream.pk] or stream.connection.created_at
-        if now - since <= _patience(stream) or _is_known(stream):
-            continue
-        raise_alert(
-            stream,
-            Incident.SILENT,
-            title=f"{stream.connection.name}: silent",
-            text=(
-                f"Nothing of {stream.dataset} has come in from {stream.connection.name} since "
-                f"{since:%Y-%m-%d %H:%M} UTC, though it should every {stream.connection.every_minutes:,} minutes. "
-                "Bills may lack what has happened there since. Look at its last runs, or sync it now."
-            ),
-            run=stream.runs.first(),
-        )
-        new += 1
-    return new
+    return sum(
+        _notice(stream, succeeded[stream.pk] or stream.connection.created_at, now)
+        for stream in streams
+        if not stream.connection.schedule.is_manual
+    )
 
 
-def _patience(stream: Stream) -> datetime.timedelta:
-    interval = datetime.timedelta(minutes=stream.connection.every_minutes or 0)
-    return interval + max(interval / 2, LEAST_PATIENCE)
+def _notice(stream: Stream, since: datetime.datetime, now: datetime.datetime) -> bool:
+    if now <= _deadline(stream, since) or _is_known(stream):
+        return False
+    connection = stream.connection
+    raise_alert(
+        stream,
+        Incident.SILENT,
+        title=f"{connection.name}: silent",
+        text=(
+            f"Nothing of {stream.dataset} has come in from {connection.name} since {since:%Y-%m-%d %H:%M} UTC, though "
+            f"it should {connection.schedule}. Bills may lack what has happened there since. Look at its last runs, or "
+            "sync it now."
+        ),
+        run=stream.runs.first(),
+    )
+    return True
+
+
+def _deadline(stream: Stream, since: datetime.datetime) -> datetime.datetime:
+    """Until when the feed may be quiet after its last success `since`: until its next run is late, jitter and blackouts
+    counted in, by half of its interval."""
+    schedule = stream.connection.schedule
+    slot = schedule.slot_after(since)
+    expected_at = since if slot is None else stream.start_of(slot)
+    interval = datetime.timedelta(minutes=schedule.shortest_gap_minutes)
+    return expected_at + max(interval / 2, LEAST_PATIENCE)
 
 
 def _is_known(stream: Stream) -> bool:

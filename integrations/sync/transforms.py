@@ -6,11 +6,13 @@ nothing. What it cannot do raises NotTransformed, and rejects the record alone.
 
 from __future__ import annotations
 
+import datetime
 import re
+import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from integrations.sync.dates import date_reader
+from integrations.sync.dates import date_reader, local_day
 from registration.money import NotMoney, parse_decimal
 
 _BOOLEANS: Final = {
@@ -67,6 +69,16 @@ def _boolean(value: Any) -> Any:
     return known
 
 
+def _local_date(value: Any) -> Any:
+    day = local_day(value)
+    if day is None:
+        raise NotTransformed(
+            f"{shown(value)} is no moment with its offset from UTC, such as 2026-09-12T02:30:00Z: where the source "
+            "writes days, use date"
+        )
+    return day.isoformat()
+
+
 _PLAIN: Final[dict[str, Step]] = {
     "trim": _text_only(str.strip),
     "upper": _text_only(str.upper),
@@ -74,6 +86,7 @@ _PLAIN: Final[dict[str, Step]] = {
     "decimal": _decimal,
     "integer": _integer,
     "boolean": _boolean,
+    "local_date": _local_date,
 }
 
 
@@ -109,6 +122,22 @@ def _date(argument: object) -> Step:
         if day is None:
             raise NotTransformed(f"{shown(value)} is no date of the form {' or '.join(formats)}")
         return day.isoformat()
+
+    return step
+
+
+def _zone(argument: object) -> Step:
+    if not isinstance(argument, str) or argument not in zoneinfo.available_timezones():
+        raise ValueError('zone takes the name of a time zone, such as {"zone": "America/New_York"}')
+    zone = zoneinfo.ZoneInfo(argument)
+
+    def step(value: Any) -> Any:
+        try:
+            moment = datetime.datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            raise NotTransformed(f"{shown(value)} is no moment such as 2026-09-01T10:00:00") from None
+        # Of the hour that is written twice when clocks are set back, the first is meant.
+        return value if moment.tzinfo else moment.replace(tzinfo=zone).isoformat()
 
     return step
 
@@ -162,6 +191,7 @@ def _is_word(value: object) -> bool:
 
 _WITH_ARGUMENT: Final[dict[str, Callable[[object], Step]]] = {
     "date": _date,
+    "zone": _zone,
     "join": _join,
     "split": _split,
     "truncate": _truncate,

@@ -6,7 +6,6 @@ is ignored; when the source says something else, or a person releases it, the ne
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -15,7 +14,7 @@ import orjson
 from django.db.models import Count, Sum
 
 from integrations.datasets import DATASETS
-from integrations.datasets.base import Dataset
+from integrations.datasets.base import Dataset, TakenBack
 from integrations.models import Change, SyncLink, SyncRun
 from integrations.models.plan import ABSENT, ChangeAction
 from integrations.sync.apply import remember_changes
@@ -23,9 +22,7 @@ from integrations.sync.bulk import CHUNK, bulk_load, in_chunks
 from integrations.sync.certificate import Certificate
 from integrations.sync.extract import fingerprint_of
 from integrations.sync.plan import count_plan
-from registration.bulk import reserve_entry_ids
-from registration.models import College, LedgerEntry
-from registration.models.billing import EntryState
+from registration.models import College
 
 _COLUMNS: Final = (
     "run_id",
@@ -60,13 +57,19 @@ class Step:
         edit = self.change.conflict
         if before is None or edit is None:
             return before
-        return None if edit["amount"] is None else {**before, "amount": edit["amount"]}
+        return (
+            None if edit["amount"] is None else {**before, **edit.get("values", {"amount": edit["amount"]})}
+        )
 
     @property
     def amount_restored(self) -> int | None:
         """The amount of what comes back, in minor units."""
         edit = self.change.conflict
         return self.change.amount_before if edit is None else edit["amount"]
+
+    def as_taken_back(self) -> TakenBack:
+        """The step as the dataset judges it."""
+        return TakenBack(self.change, self.link.object_id, self.restored, self.amount_restored)
 
     @property
     def action(self) -> ChangeAction:
@@ -81,38 +84,24 @@ def steps_to_undo(
 ) -> Iterator[Step]:
     """Yield what undoing each change of an applied run (or `only` those with these ids) comes to, for somebody who
     decides about the students of one college, or of all."""
+    dataset = DATASETS[run.stream.dataset]
     changes = run.changes.effective().select_related("student__program").order_by("id")
     if only is not None:
         changes = changes.filter(pk__in=only)
     for chunk in in_chunks(changes.iterator(chunk_size=CHUNK)):
         links = {link.key: link for link in run.stream.links.filter(key__in=[change.key for change in chunk])}
-        holding = [links[change.key].object_id for change in chunk]
-        entries = LedgerEntry.objects.in_bulk([pk for pk in holding if pk])
-        refunds = LedgerEntry.objects.last_refunds({entry.account_id for entry in entries.values()})
-        for change in chunk:
-            link = links[change.key]
-            entry = entries.get(link.object_id or 0)
-            step = Step(change, link, _why_skipped(change, link, entry) or _whose_else(change, within))
-            if not step.skipped and entry is not None:
-                step = replace(step, skipped=_why_refunded(step, entry, refunds.get(entry.account_id)))
-            yield step
+        steps = [Step(change, links[change.key]) for change in chunk]
+        left = dataset.why_left([step.as_taken_back() for step in steps])
+        for step in steps:
+            reason = _why_skipped(step.change, step.link) or _whose_else(step.change, within)
+            yield replace(step, skipped=reason or left.get(step.change.pk, ""))
 
 
-def _why_skipped(change: Change, link: SyncLink, entry: LedgerEntry | None) -> str:
-    if link.change_id != change.pk:
-        since = Change.objects.filter(pk=link.change_id or 0).values_list("run_id", flat=True).first()
-        return f"changed since, by run {since}"
-    if entry is not None and entry.state == EntryState.VOID:
-        return f"voided by hand since, by {entry.voided_by}"
-    return ""
-
-
-def _why_refunded(step: Step, entry: LedgerEntry, refunded_at: datetime.datetime | None) -> str:
-    """Aid that has been paid out to the student stays on the bill: taking it off would make a debt of a refund."""
-    takes_away = (step.amount_restored or 0) < (step.change.amount_after or 0)
-    if not takes_away or refunded_at is None or refunded_at < entry.posted_at:
+def _why_skipped(change: Change, link: SyncLink) -> str:
+    if link.change_id == change.pk:
         return ""
-    return f"refunded to the student on {refunded_at:%Y-%m-%d}"
+    since = Change.objects.filter(pk=link.change_id or 0).values_list("run_id", flat=True).first()
+    return f"changed since, by run {since}"
 
 
 def _whose_else(change: Change, within: College | None) -> str:
@@ -143,7 +132,7 @@ def _write_inverse_plan(undo: SyncRun, dataset: Dataset, steps: list[Step]) -> N
     """Write the plan of the undo: for each step the change that leads back."""
     restored = [step.restored for step in steps]
     posting = [values is not None and dataset.posts(values) for values in restored]
-    object_ids = iter(reserve_entry_ids(sum(posting)))
+    object_ids = iter(dataset.reserve_ids(sum(posting)))
     bulk_load(
         Change._meta.db_table,
         _COLUMNS,

@@ -1,4 +1,4 @@
-"""Verification: whether the ledger still says what the applied records say, entry by entry, as sets."""
+"""Verification: whether ledger and housing still say what the applied records say, row by row, as sets."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from django.db import connection
 
 from integrations.alerts import Incident, raise_alert, resolve_alerts
 from integrations.models import Change, SyncLink
+from integrations.sync.held import links_held_by
+from integrations.sync.housing_verification import HOUSING_RULES
 from registration.fee_verification import FEE_DIFFERS, FEE_RULES, fees_that_differ
 from registration.models import BillingAccount, LedgerEntry
 
 # No more than this many faults of one rule are listed: the first ones say what happened.
 MAX_FAULTS: Final = 100
-_ENTRY, _LINK, _CHANGE = LedgerEntry._meta.db_table, SyncLink._meta.db_table, Change._meta.db_table
+_ENTRY, _CHANGE = LedgerEntry._meta.db_table, Change._meta.db_table
 _ACCOUNT = BillingAccount._meta.db_table
+# The links of records that ledger entries hold.
+_LINK = links_held_by(LedgerEntry)
 
 # Each rule: its name, the sentence for a fault, and the statement that finds what breaks it (two columns: what is
 # named in the sentence). An entry that a person voided by hand is their decision, not a fault.
-_RULES: Final = (
+_LEDGER_RULES: Final = (
     (
         "record_without_entry",
         "Record {0} is live and stands for entry {1}, which is void or missing.",
@@ -122,7 +126,7 @@ def watch_ledger() -> int:
 
 
 def _faults() -> Iterator[Fault]:
-    for rule, sentence, sql in (*_RULES, *FEE_RULES):
+    for rule, sentence, sql in (*_LEDGER_RULES, *HOUSING_RULES, *FEE_RULES):
         with connection.cursor() as cursor:
             cursor.execute(f"{sql} LIMIT {MAX_FAULTS}")
             for row in cursor.fetchall():

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from integrations.models.connection import origin_of
@@ -33,6 +34,7 @@ from integrations.transports.errors import (
     TransportError,
     Unreachable,
 )
+from integrations.transports.interruption import cut_short, pause
 from integrations.transports.messages import (
     Attempt,
     Line,
@@ -63,7 +65,7 @@ class HttpTransport:
     """A session with one system. Use as a context manager: it closes its connections."""
 
     # How it waits between two attempts. Tests put their own in place.
-    wait: Callable[[float], None] = staticmethod(time.sleep)
+    wait: Callable[[float], None] = staticmethod(pause)
 
     def __init__(
         self,
@@ -117,15 +119,17 @@ class HttpTransport:
             number += 1
 
     def _attempt(self, request: Request, number: int) -> Response:
+        _refuse_in_transaction()
         self.line.admit(request, self.purpose)
         sent_at, start = timezone.now(), time.monotonic()
         response: Response | None = None
         error: TransportError | None = None
         try:
             response = self._follow(request)
-            error = self._error_in(response)
+            error = self._error_in(request, response)
         except TransportError as caught:
             error = caught
+        error = cut_short() or error
         self.line.note(
             Attempt(request, self.purpose, number, sent_at, time.monotonic() - start, response, error)
         )
@@ -133,7 +137,9 @@ class HttpTransport:
             raise error
         return response  # type: ignore[return-value] # without an error there is one
 
-    def _error_in(self, response: Response) -> TransportError | None:
+    def _error_in(self, request: Request, response: Response) -> TransportError | None:
+        if response.status in request.accepts:
+            return None
         error = self.errors.error_in(response.status, response.body)
         if error is not None and "Retry-After" in response.headers:
             error.retry_after = seconds_until(response.headers["Retry-After"])
@@ -210,6 +216,18 @@ class HttpTransport:
                 break
             self._deadline.bounded(None)
         return b"".join(parts)
+
+
+def _refuse_in_transaction() -> None:
+    """Raise InTransaction inside one: the other system would decide how long our locks are held. The transaction that a test
+    runs in does not count, as for Django's `atomic(durable=True)`."""
+    blocks: list[Any] = connection.atomic_blocks
+    if blocks and not blocks[-1]._from_testcase:  # noqa: SLF001 - what `durable` looks at
+        raise InTransaction
+
+
+class InTransaction(RuntimeError):
+    """A fault of Matricula: somebody asks another system while a transaction is open."""
 
 
 class _Session(requests.Session):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -16,8 +15,10 @@ from integrations.models import Connection
 from integrations.transports import breaker, limits
 from integrations.transports.breaker import BreakerOpen
 from integrations.transports.egress import EgressRefused, Refusal
+from integrations.transports.interruption import pause
 from integrations.transports.messages import Attempt, Purpose, Request, Timeouts
 from integrations.transports.quota import USUAL_QUOTA, QuotaHeaders, pause_after
+from integrations.transports.recording import record_attempt
 from integrations.transports.request_log import RequestLog
 
 log = structlog.get_logger(__name__)
@@ -29,7 +30,7 @@ class ConnectionLine:
     """Circuit breaker, limits and request log of a connection, around each attempt of one session."""
 
     # How it waits for its turn. Tests put their own in place.
-    wait: Callable[[float], None] = staticmethod(time.sleep)
+    wait: Callable[[float], None] = staticmethod(pause)
 
     def __init__(self, connection: Connection, quota: QuotaHeaders = USUAL_QUOTA) -> None:
         self.connection, self.quota = connection, quota
@@ -76,6 +77,7 @@ class ConnectionLine:
     def note(self, attempt: Attempt) -> None:
         self._keeping(self._end_turn, attempt)
         self._keeping(self._log.note, attempt)
+        record_attempt(attempt)
         self._keeping(self._learn, attempt)
         if isinstance(attempt.error, EgressRefused):
             _record_refusal(self.connection, attempt.error.refusal)

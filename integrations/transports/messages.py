@@ -54,7 +54,8 @@ class Tokened(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `url` is absolute; `params` are added to its query."""
+    """One request. `url` is absolute; `params` are added to its query. `accepts` are statuses of failure that are an answer
+    here, such as the 404 of a look-up."""
 
     url: str
     method: str = "GET"
@@ -62,6 +63,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     auth: AuthBase | None = None
     body: bytes = b""
+    accepts: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

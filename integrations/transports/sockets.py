@@ -22,6 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from integrations.transports.egress import check_address
+from integrations.transports.interruption import watch
 
 # A family of addresses, and what `connect` of a socket of that family takes.
 Found = tuple[int, Any]
@@ -78,6 +79,10 @@ class PlainSocket(_Bounded):
 class TlsSocket(_Bounded, ssl.SSLSocket):
     """Made by an SSL context whose `sslsocket_class` it is. A handshake is one step, with one timeout for all of it."""
 
+    def do_handshake(self, block: bool = False) -> None:
+        watch(self)  # the plain socket that was watched is an empty shell since this one was made of it
+        super().do_handshake(block)
+
 
 def look_up(host: str, port: int, seconds: float) -> list[Found]:
     """Return the addresses of a host, and give up in time: the resolver's own bounds are a matter of the machine.
@@ -121,6 +126,7 @@ class _HttpConnection(HTTPConnection):
         problem: OSError | None = None
         for family, address in self._addresses():
             sock = PlainSocket(family, socket.SOCK_STREAM)
+            watch(sock)
             try:
                 sock.settimeout(self.deadline.bounded(self._patience()))
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

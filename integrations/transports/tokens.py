@@ -26,6 +26,7 @@ from integrations.models.token import ConnectionToken
 from integrations.transports.error_table import ErrorTable, Rule
 from integrations.transports.errors import ErrorClass, NotUnderstood, TimedOut
 from integrations.transports.http import HttpTransport, Purpose, Request, Timeouts
+from integrations.transports.interruption import pause
 from integrations.transports.messages import Attempt, OpenLine
 from integrations.transports.request_log import RequestLog
 
@@ -145,7 +146,7 @@ def token_of(connection: Connection, client: Client) -> str:
             return token
         if time.monotonic() > deadline:
             raise TimedOut("another process is still waiting for the token endpoint")
-        time.sleep(_LOOK_AGAIN_SECONDS)
+        pause(_LOOK_AGAIN_SECONDS)
 
 
 @transaction.atomic

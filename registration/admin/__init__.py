@@ -1,5 +1,5 @@
 """The admin of registration: doors to its operations, one module for each group of records."""
 
-from registration.admin import billing, catalogue, enrollments, fees, housing, staff, students
+from registration.admin import billing, catalogue, enrollments, fees, housing, library, staff, students
 
-__all__ = ["billing", "catalogue", "enrollments", "fees", "housing", "staff", "students"]
+__all__ = ["billing", "catalogue", "enrollments", "fees", "housing", "library", "staff", "students"]

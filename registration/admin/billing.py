@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from audit.admin import ReadOnlyAdmin
+from audit.admin import LooksAreAudited, ReadOnlyAdmin
 from registration import operations
 from registration.credit_balances import credit_balances
 from registration.ledger_export import export_ledger, record_export
@@ -48,7 +48,8 @@ def download(content: bytes, name: str, *, checksum: str = "") -> HttpResponse:
 
 
 @admin.register(LedgerEntry)
-class LedgerEntryAdmin(ReadOnlyAdmin):
+class LedgerEntryAdmin(LooksAreAudited, ReadOnlyAdmin):
+    student_number = "account.student.number"
     list_display = [
         "id",
         "account",
@@ -138,8 +139,10 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(BillingAccount)
-class BillingAccountAdmin(ReadOnlyAdmin):
+class BillingAccountAdmin(LooksAreAudited, ReadOnlyAdmin):
     """The bursar's list of credit balances; an account itself is seen on its student's profile."""
+
+    student_number = "student.number"
 
     def get_urls(self) -> list[URLPattern]:
         refund = self.admin_site.admin_view(self.refund)
@@ -154,6 +157,7 @@ class BillingAccountAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         credits_ = credit_balances()
+        self.record_look(request, rows=credits_[:CREDITS_SHOWN], found=len(credits_))
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from audit.admin import LooksAreAudited
 from registration import operations
 from registration.admin.kept import KeptAdmin
 from registration.models import Enrollment
@@ -31,7 +32,8 @@ class EnrollmentForm(forms.ModelForm[Enrollment]):
 
 
 @admin.register(Enrollment)
-class EnrollmentAdmin(KeptAdmin):
+class EnrollmentAdmin(LooksAreAudited, KeptAdmin):
+    student_number = "student.number"
     list_display = ["student", "section", "status", "status_since_at"]
     list_filter = ["status", "section__term"]
     list_select_related = ["student", "section__course", "section__term"]

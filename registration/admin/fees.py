@@ -15,7 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from audit.admin import ReadOnlyAdmin
+from audit.admin import LooksAreAudited, ReadOnlyAdmin
 from registration import operations
 from registration.admin.kept import KeptAdmin
 from registration.models import FeeChange, FeeItem, FeeSchedule, RefundStep
@@ -96,7 +96,8 @@ class FeeScheduleAdmin(KeptAdmin):
 
 
 @admin.register(FeeChange)
-class FeeChangeAdmin(ReadOnlyAdmin):
+class FeeChangeAdmin(LooksAreAudited, ReadOnlyAdmin):
+    student_number = "student.number"
     list_display = ["student", "term", "badge", "difference", "why", "decided_by"]
     list_filter = ["status", "term"]
     list_select_related = ["student", "term"]

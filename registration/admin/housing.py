@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
+from audit.admin import LooksAreAudited
 from registration import operations
 from registration.admin.kept import KeptAdmin
 from registration.models import HousingAssignment
@@ -36,7 +37,8 @@ def may_see_contact(request: HttpRequest) -> bool:
 
 
 @admin.register(HousingAssignment)
-class HousingAssignmentAdmin(KeptAdmin):
+class HousingAssignmentAdmin(LooksAreAudited, KeptAdmin):
+    student_number = "student.number"
     list_display = ["student", "term", "hall", "room", "status", "on_campus", "move_in_on", "move_out_on"]
     list_filter = ["term", "status", "on_campus", "hall"]
     list_select_related = ["student", "term"]

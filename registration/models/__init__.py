@@ -8,6 +8,7 @@ from registration.models.enrollment import Enrollment
 from registration.models.fee_change import FeeChange
 from registration.models.fees import FeeItem, FeeSchedule, RefundStep
 from registration.models.housing import HousingAssignment
+from registration.models.library import LibraryAccount
 from registration.models.people import College, CollegeMember, Program, Student
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "FeeSchedule",
     "HousingAssignment",
     "LedgerEntry",
+    "LibraryAccount",
     "Program",
     "RefundStep",
     "Section",

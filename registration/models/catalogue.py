@@ -20,6 +20,15 @@ class TermQuerySet(models.QuerySet["Term"]):
         """The regular term after `term`."""
         return self.filter(is_regular=True, starts_on__gt=term.starts_on).order_by("starts_on").first()
 
+    def giving_library_access(self, day: datetime.date, bridge: datetime.timedelta) -> TermQuerySet:
+        """The regular terms an enrollment in which gives access to the library: the current and the next one, and those
+        that have begun and ended no longer than the bridge before `day`, wherever the registrar's flag is."""
+        fits = Q(starts_on__lte=day, ends_on__gte=day - bridge)
+        if (current := self.current()) is not None:
+            following = self.following(current)
+            fits |= Q(pk__in=[term.pk for term in (current, following) if term])
+        return self.filter(fits, is_regular=True)
+
     def codes_to_ids(self) -> dict[str, int]:
         """Every term's id by its code: terms are few."""
         return dict(self.values_list("code", "id"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.db import models
 from django.db.models import Q
 
 from registration.models.catalogue import Section
 from registration.models.constraints import one_of
-from registration.models.people import Student
+from registration.models.people import GONE, Student
 
 
 class EnrollmentStatus(models.TextChoices):
@@ -29,6 +31,10 @@ class EnrollmentQuerySet(models.QuerySet["Enrollment"]):
     def enrolled(self) -> EnrollmentQuerySet:
         """Narrow to those who hold a seat."""
         return self.filter(status=EnrollmentStatus.ENROLLED)
+
+    def giving_library_access(self, terms: Iterable[int]) -> EnrollmentQuerySet:
+        """Narrow to seats in these terms, held by students who have not left."""
+        return self.enrolled().filter(section__term__in=list(terms)).exclude(student__status__in=GONE)
 
 
 class Enrollment(models.Model):

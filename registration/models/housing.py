@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Min, Q
 
 from registration.models.catalogue import Term
 from registration.models.constraints import filled, one_of
@@ -46,12 +48,19 @@ class HousingAssignmentQuerySet(models.QuerySet["HousingAssignment"]):
             on_campus=True,
         )
 
+    def since(self) -> dict[int, datetime.date]:
+        """Since when a student, to whose rows this is narrowed, has had these rooms, by the ids of terms; a term of which
+        nobody says when is left out."""
+        rows = self.order_by().values_list("term_id").annotate(first=Min("move_in_on"))
+        return {term: first for term, first in rows if first is not None}
+
 
 class HousingAssignment(models.Model):
     """A room kept for a student in a term. A move ends one row and begins another, so that history stays.
 
-    The run and change columns name the sync that the row came from, by their ids alone, as in the ledger;
-    `edited_*` says that a person has corrected it since, which the next sync must notice.
+    The run and change columns name the sync that said so last, by their ids alone, as in the ledger; `edited_*` says that
+    a person has corrected it since, which the next sync must notice. `cancelled_from` is the status that a sync took
+    from a cancelled row, so that an undo can give it back.
     """
 
     student = models.ForeignKey(Student, on_delete=models.PROTECT, related_name="housing_assignments")
@@ -74,6 +83,17 @@ class HousingAssignment(models.Model):
     emergency_contact_phone = models.CharField(max_length=40, blank=True)
     emergency_contact_relation = models.CharField(max_length=60, blank=True)
 
+    moved_from = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="moved_on_to",
+        help_text="The room that the student came from within the term.",
+    )
+    cancelled_from = models.CharField(max_length=12, blank=True, default="", db_default="", editable=False)
+
     recorded_at = models.DateTimeField()
     recorded_by = models.CharField(max_length=150)
     recorded_run = models.BigIntegerField(null=True, blank=True)
@@ -86,7 +106,15 @@ class HousingAssignment(models.Model):
     class Meta:
         ordering = ["-term__starts_on", "-id"]
         permissions = [("view_contact_housingassignment", "Can view contact housingassignment")]
-        indexes = [models.Index(fields=["term", "student"], name="housing_assignment_term")]
+        indexes = [
+            models.Index(fields=["term", "student"], name="housing_assignment_term"),
+            # Few, and every sync asks for them.
+            models.Index(
+                fields=["edited_at"],
+                condition=Q(edited_at__isnull=False),
+                name="housing_assignment_edited",
+            ),
+        ]
         constraints = [
             models.CheckConstraint(
                 name="housing_assignment_status_known", condition=one_of("status", HousingStatus)
@@ -109,6 +137,10 @@ class HousingAssignment(models.Model):
                 condition=Q(status__in=["assigned", "checked_in"]),
                 name="housing_assignment_one_live_a_term",
                 violation_error_message="The student has a room in this term already: end that assignment first.",
+            ),
+            models.CheckConstraint(
+                name="housing_assignment_cancelled_from_only_when_cancelled",
+                condition=Q(cancelled_from="") | Q(status=HousingStatus.CANCELLED),
             ),
             models.CheckConstraint(name="housing_assignment_says_who", condition=~Q(recorded_by="")),
             models.CheckConstraint(

@@ -44,6 +44,10 @@ class StudentStatus(models.TextChoices):
     GRADUATED = "graduated", "Graduated"
 
 
+# Who has left: nobody of these is entitled to anything, whatever they are still enrolled in.
+GONE = (StudentStatus.WITHDRAWN, StudentStatus.GRADUATED)
+
+
 class TuitionResidency(models.TextChoices):
     IN_STATE = "in_state", "In state"
     OUT_OF_STATE = "out_of_state", "Out of state"
@@ -101,7 +105,10 @@ class Student(models.Model):
 
     class Meta:
         ordering = ["number"]
-        permissions = [("withdraw_student", "Can withdraw student")]
+        permissions = [
+            ("withdraw_student", "Can withdraw student"),
+            ("graduate_student", "Can graduate student"),
+        ]
         constraints = [
             models.CheckConstraint(
                 name="student_numbered_and_named", condition=filled("number", "family_name")

@@ -22,28 +22,53 @@ from registration.operations.fees import (
     follow_fees_of,
     follow_residency,
 )
+from registration.operations.graduation import Graduation, graduate
 from registration.operations.housing import contact_of, record_assignment
+from registration.operations.housing_runs import HousingPlan, apply_housing_plan, fee_effects_of
+from registration.operations.library import (
+    Sweep,
+    approve_library_sweep,
+    deprovision_by_hand,
+    follow_enrollment_again,
+    follow_library_access,
+    note_library_status,
+    provision_by_hand,
+    sweep_library_access,
+)
 from registration.operations.refusal import Refused
 
 __all__ = [
     "Assessment",
+    "Graduation",
+    "HousingPlan",
     "Line",
     "Refused",
+    "Sweep",
+    "apply_housing_plan",
     "apply_run_to_ledger",
     "approve_fee_change",
+    "approve_library_sweep",
     "assess_fees",
     "contact_of",
     "correct",
+    "deprovision_by_hand",
     "drop",
     "enroll",
+    "fee_effects_of",
+    "follow_enrollment_again",
     "follow_fees",
     "follow_fees_of",
+    "follow_library_access",
     "follow_residency",
+    "graduate",
+    "note_library_status",
     "open_account",
     "post",
+    "provision_by_hand",
     "record_assignment",
     "refund",
     "refuse_fee_change",
+    "sweep_library_access",
     "void",
     "withdraw",
 ]

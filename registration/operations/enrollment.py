@@ -1,4 +1,5 @@
-"""What may be done to a student's seats. Where fees were assessed already they follow, in the same transaction."""
+"""What may be done to a student's seats. Fees that were assessed already follow, and so does the library account, in the
+same transaction."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from registration.models import Enrollment, Section, Student, Term
 from registration.models.enrollment import EnrollmentStatus, SeatExit
 from registration.models.people import StudentStatus
 from registration.operations.fees import follow_fees
+from registration.operations.library import follow_library_access
 from registration.operations.refusal import Refused
 from registration.signals import enrollment_changed
 
@@ -48,6 +50,7 @@ def enroll(student: Student, section: Section) -> Enrollment:
     )
     enrollment_changed.send(sender=Enrollment, enrollment=enrollment)
     follow_fees(student, section.term, why=f"Enrolled in {section}.")
+    follow_library_access(Student.objects.filter(pk=student.pk))
     return enrollment
 
 
@@ -73,6 +76,7 @@ def drop(enrollment: Enrollment, *, reason: str = "") -> Enrollment:
     )
     enrollment_changed.send(sender=Enrollment, enrollment=enrollment)
     follow_fees(enrollment.student, enrollment.section.term, why=f"Dropped {enrollment.section}.")
+    follow_library_access(Student.objects.filter(pk=enrollment.student_id))
     return enrollment
 
 
@@ -106,6 +110,7 @@ def withdraw(student: Student, term: Term, *, reason: str) -> list[Enrollment]:
         detail={"student": student.number, "term": term.code, "crns": [*crns]},
     )
     follow_fees(student, term, why=f"Withdrawn from {term}.")
+    follow_library_access(Student.objects.filter(pk=student.pk))
     return held
 
 

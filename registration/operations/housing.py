@@ -1,12 +1,17 @@
-"""What a person may do to housing assignments. Where fees were assessed already they follow, in the same transaction."""
+"""What may be done to housing assignments. Where fees were assessed already they follow, in the same transaction.
+
+Whoever changes where people live in a term holds the lock of its row, so that two of them cannot give a student two rooms.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from django.db import transaction
 from django.utils import timezone
 
 import audit
-from registration.models import HousingAssignment
+from registration.models import HousingAssignment, Term
 from registration.models.housing import CONTACT_FIELDS, HousingStatus
 from registration.operations.fees import follow_fees
 from registration.operations.refusal import Refused
@@ -22,6 +27,7 @@ def record_assignment(assignment: HousingAssignment) -> HousingAssignment:
 
     Raises Refused when the student has another live room in the term.
     """
+    lock_terms([assignment.term_id])
     stored = HousingAssignment.objects.select_for_update().filter(pk=assignment.pk).first()
     if assignment.is_live and _another_live(assignment):
         raise Refused(
@@ -40,6 +46,8 @@ def record_assignment(assignment: HousingAssignment) -> HousingAssignment:
         assignment = _moved(stored, assignment)
     else:
         action = "changed"
+        if assignment.status != HousingStatus.CANCELLED:
+            assignment.cancelled_from = ""
         assignment.edited_at, assignment.edited_by = timezone.now(), audit.current_actor().name
         assignment.save()
     audit.record(
@@ -62,6 +70,11 @@ def contact_of(assignment: HousingAssignment) -> dict[str, str]:
     return {name: getattr(assignment, name) for name in CONTACT_FIELDS}
 
 
+def lock_terms(terms: Iterable[int]) -> None:
+    """Whoever else changes where people live in these terms (ids) waits here."""
+    list(Term.objects.select_for_update(no_key=True).filter(pk__in=terms).order_by("pk"))
+
+
 def _another_live(assignment: HousingAssignment) -> bool:
     live = HousingAssignment.objects.live().filter(student=assignment.student_id, term=assignment.term_id)
     return live.exclude(pk=assignment.pk).exists()
@@ -79,9 +92,9 @@ def _moved(stored: HousingAssignment, written: HousingAssignment) -> HousingAssi
     values = {
         field.attname: getattr(written, field.attname)
         for field in HousingAssignment._meta.concrete_fields
-        if not field.primary_key
+        if not field.primary_key and field.name != "moved_from"
     }
-    begun = HousingAssignment(**values)
+    begun = HousingAssignment(**values, moved_from=stored)
     if begun.move_in_on is None or begun.move_in_on == stored.move_in_on:
         begun.move_in_on = max(timezone.localdate(), stored.move_in_on or timezone.localdate())
     if begun.move_out_on is not None and begun.move_out_on < begun.move_in_on:

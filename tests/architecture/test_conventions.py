@@ -117,9 +117,9 @@ def test_the_contracts_are_of_the_one_chain_and_of_every_room() -> None:
 
 
 def test_signals_of_the_domain_are_sent_by_operations_alone() -> None:
-    sending = re.compile(r"\b(enrollment|ledger|housing)_changed\.(send|send_robust)\(")
+    sending = re.compile(r"\b(enrollment|ledger|housing|library)_changed\.(send|send_robust)\(")
     senders = {path.relative_to(ROOT) for path in modules_of(*ROOMS) if sending.search(path.read_text())}
-    # A package by what the operations are about: seats, bills, fees, housing.
+    # A package by what the operations are about: seats, bills, fees, housing, library accounts.
     assert {str(path.parent) for path in senders} == {"registration/operations"}
 
 

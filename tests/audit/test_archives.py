@@ -171,13 +171,39 @@ def test_on_postgresql_only_the_archivist_s_role_may(tmp_path: Path) -> None:
     two_years()
     if connection.vendor != "postgresql":
         return  # SQLite has no roles: its checkpoint is what decides, above
-    # The tests' session is the owner's, who may take any role: here it is the runtime's from the start.
+    # The tests' session is the owner's, who may take the role: here it is the runtime's from the start, or the owner was
+    # given no membership.
     with as_owner():
-        execute(f"SET SESSION AUTHORIZATION {RUNTIME}")
+        any_role = is_superuser()
+        if any_role:
+            execute(f"SET SESSION AUTHORIZATION {RUNTIME}")
+        else:
+            execute(f"REVOKE {ARCHIVIST} FROM CURRENT_USER")
         with pytest.raises(ArchiveRefused, match=f"no member of {ARCHIVIST}"):
             archive_events(tmp_path / "old.jsonl", before=NOON)
-        execute("RESET SESSION AUTHORIZATION")
+        if any_role:
+            execute("RESET SESSION AUTHORIZATION")
     assert AuditEvent.objects.count() == 10
+
+
+def test_where_the_roles_were_not_given_their_rights_it_is_said_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    two_years()
+    if connection.vendor != "postgresql":
+        return  # SQLite has no roles
+    with as_owner():
+        execute(f"REVOKE INSERT ON audit_auditcheckpoint FROM {ARCHIVIST}")
+        with pytest.raises(ArchiveRefused, match="what audit_roles prints"):
+            archive_events(tmp_path / "old.jsonl", before=NOON)
+    assert list(tmp_path.iterdir()) == []
+
+
+def is_superuser() -> bool:
+    """Whether the tests' session began as a superuser's, who needs no membership in any role."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = session_user")
+        return bool(cursor.fetchone()[0])
 
 
 def test_a_checkpoint_that_we_did_not_sign_is_a_fault(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
-from django.db import connection
+from django.core.management.base import CommandError
+from django.db import DatabaseError, connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -80,14 +81,14 @@ def test_a_failed_sign_in_is_on_the_trail_without_what_was_typed(client: Client,
 
 
 def test_a_flood_of_failed_sign_ins_is_one_event_and_its_count(client: Client, boss: User) -> None:
-    for _ in range(30):
+    for _ in range(5):
         sign_in(client, "boss", "wrong")
     assert actions() == ["user.sign_in_failed"]
     assert tasks.close_floods() == 0  # its minute is not over
     EventFlood.objects.update(ends_at=timezone.now())
     assert tasks.close_floods() == 1
     first, count = AuditEvent.objects.order_by("id")
-    assert (count.action, count.detail, count.address) == (first.action, {"times": 29}, "127.0.0.1")
+    assert (count.action, count.detail, count.address) == (first.action, {"times": 4}, "127.0.0.1")
     assert count.subject_id == str(boss.pk)
     assert not EventFlood.objects.exists()
 
@@ -139,7 +140,93 @@ def test_roles_given_and_taken_are_named(signed_on: Client) -> None:
 def test_what_a_role_may_do_is_changed_on_the_trail(signed_on: Client) -> None:
     role = Group.objects.get(name="Advisor")
     signed_on.post(reverse("admin:auth_group_change", args=[role.pk]), {"name": "Advisor", "permissions": []})
-    assert actions() == ["group.changed"]
+    assert sorted(actions()) == ["group.changed", "group.permissions_changed"]
+    detail = AuditEvent.objects.get(action="group.permissions_changed").detail
+    assert "registration.view_student" in detail["removed"]
+    assert detail["added"] == []
+
+
+def test_a_right_that_is_given_by_name_or_by_standing_is_on_the_trail(signed_on: Client) -> None:
+    user = User.objects.create_user("somebody")
+    permission = Permission.objects.get(codename="view_student")
+    form = {
+        "username": "somebody",
+        "is_active": "on",
+        "is_staff": "on",
+        "is_superuser": "on",
+        "user_permissions": [permission.pk],
+        "date_joined_0": f"{user.date_joined:%Y-%m-%d}",
+        "date_joined_1": f"{user.date_joined:%H:%M:%S}",
+    }
+    signed_on.post(reverse("admin:apiauth_user_change", args=[user.pk]), form)
+    told = dict(AuditEvent.objects.values_list("action", "detail"))
+    assert told["user.standing_changed"] == {"is_staff": True, "is_superuser": True}
+    assert told["user.permissions_changed"] == {"added": ["registration.view_student"], "removed": []}
+
+
+def test_a_password_that_an_administrator_sets_and_an_account_that_goes_are_on_the_trail(
+    signed_on: Client,
+) -> None:
+    user = User.objects.create_user("somebody")
+    form = {"usable_password": "true", "password1": "Deep-Water-77", "password2": "Deep-Water-77"}
+    signed_on.post(reverse("admin:auth_user_password_change", args=[user.pk]), form)
+    signed_on.post(reverse("admin:apiauth_user_delete", args=[user.pk]), {"post": "yes"})
+    assert actions() == ["user.changed", "user.deleted"]
+    assert AuditEvent.objects.get(action="user.changed").detail == {"fields": ["password"]}
+
+
+# --- accounts by command ------------------------------------------------------------------------------------
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *passwords: str) -> None:
+    """What somebody types at the prompts of a command."""
+    answers = iter(passwords)
+    monkeypatch.setattr("getpass.getpass", lambda *_: next(answers))
+
+
+def test_a_superuser_by_command_is_on_the_trail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "CANARY-PASSWORD-1")
+    call_command("createsuperuser", interactive=False, username="root", email="root@example.edu")
+    event = AuditEvent.objects.get()
+    assert (event.action, event.detail, event.actor_kind) == ("user.created", {"superuser": True}, "command")
+    assert event.subject_id == str(User.objects.get(username="root", is_superuser=True).pk)
+    assert "CANARY" not in str(AuditEvent.objects.values())
+
+
+def test_no_superuser_is_made_where_the_trail_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwritable(*_: Any, **__: Any) -> None:
+        raise DatabaseError("no room")
+
+    monkeypatch.setattr("apiauth.accounts.audit.record", unwritable)
+    with pytest.raises(DatabaseError):
+        call_command("createsuperuser", interactive=False, username="root", email="root@example.edu")
+    assert not User.objects.exists()
+
+
+def test_a_password_by_command_is_on_the_trail(boss: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed(monkeypatch, "Deep-Water-77", "Deep-Water-78", "1234", "1234", "Deep-Water-77", "Deep-Water-77")
+    call_command("changepassword", "boss")
+    boss.refresh_from_db()
+    assert boss.check_password("Deep-Water-77")
+    event = AuditEvent.objects.get()
+    assert (event.action, event.subject_id, event.actor_name) == (
+        "user.password_set",
+        str(boss.pk),
+        "command: changepassword",
+    )
+
+
+def test_a_password_by_command_that_is_not_taken_changes_nothing(
+    boss: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed(monkeypatch, *["1234"] * 6)
+    with pytest.raises(CommandError, match="Nothing was changed"):
+        call_command("changepassword", "boss")
+    with pytest.raises(CommandError, match="no account nobody"):
+        call_command("changepassword", "nobody")
+    boss.refresh_from_db()
+    assert boss.check_password(PASSWORD)
+    assert actions() == []
 
 
 # --- looks at a student ---------------------------------------------------------------------------------------
@@ -227,8 +314,8 @@ def test_no_name_address_or_secret_reaches_the_trail(signed_on: Client, student:
 
 # --- conventions ----------------------------------------------------------------------------------------------
 
-# Admin pages that change nothing by hand, or whose changes are operations with events of their own, would be named here.
-WITHOUT_EVENTS: frozenset[str] = frozenset()
+# Admin pages that change nothing by hand, or whose changes are operations with events of their own.
+WITHOUT_EVENTS = {"TermCodeAdmin"}
 # Operations that leave no event of their own, and why.
 NO_EVENT_OF_ITS_OWN = {
     "registration.operations.billing.open_account": "an empty account; what is posted to it is on the trail",
@@ -238,6 +325,11 @@ NO_EVENT_OF_ITS_OWN = {
     "registration.operations.charging.charge_newcomers": "the caller records the one event that stands for an assessment",
     "registration.operations.fee_changes.lines_by_student": "changes nothing",
     "registration.operations.fee_changes.put_before_a_person": "the caller's event says how many wait",
+    "registration.operations.housing.lock_terms": "changes nothing",
+    "registration.operations.housing_runs.fee_effects_of": "changes nothing",
+    "registration.operations.library.accounts_ending": "changes nothing",
+    "registration.operations.library.checksum_of": "changes nothing",
+    "registration.operations.library.follow_library_access": "the change that it follows is on the trail, as is the sweep",
     "apiauth.operations.remove_expired_tokens": "each issuance is on the trail with its hour",
     "integrations.operations.ask_for_everything": "the run that then reads everything is on the trail",
     "integrations.operations.check_document": "changes nothing",

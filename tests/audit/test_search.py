@@ -113,16 +113,67 @@ def test_a_day_that_is_none_is_told_in_words(auditor: Client) -> None:
     )
 
 
-def test_pages_follow_each_other_without_a_gap_or_a_double() -> None:
-    pks = write(23)
-    seen, before = [], None
+def page_by_page(search: Search) -> list[int]:
+    """The ids of everything that is found, in the order of the pages."""
+    seen: list[int] = []
+    before = None
     while True:
-        page = find_page(Search(), before=before, size=5)
+        page = find_page(search, before=before, size=5)
         seen += [event.pk for event in page.events]
         if page.older is None:
-            break
+            return seen
         before = page.older
-    assert seen == pks[::-1]
+
+
+def test_pages_follow_each_other_without_a_gap_or_a_double() -> None:
+    pks = write(23)
+    assert page_by_page(Search()) == pks[::-1]
+
+
+@pytest.mark.parametrize("text", ["", "phone"])
+def test_pages_that_go_back_by_time_do_too_whatever_the_ids_and_however_many_at_one_moment(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """A search with an end goes by time: a late commit has a higher id and an earlier time than its neighbours."""
+    monkeypatch.setattr(search, "LOOKED_OVER", 7)
+    early = write(6, start=NOON, first_id=900)
+    at_once = [
+        write(1, start=NOON + datetime.timedelta(minutes=1), first_id=200 + place)[0] for place in range(9)
+    ]
+    late = write(6, start=NOON + datetime.timedelta(hours=1), first_id=100)
+    write(3, start=NOON + datetime.timedelta(days=2), first_id=50)
+    asked = Search(text=text, until=f"{NOON:%Y-%m-%d}")
+    assert page_by_page(asked) == [*late[::-1], *at_once[::-1], *early[::-1]]
+    assert page_by_page(Search(text=text, since=f"{NOON:%Y-%m-%d}")) == sorted(
+        [*early, *at_once, *late, 50, 51, 52], reverse=True
+    )
+
+
+def test_a_page_that_would_begin_at_an_event_that_is_gone_is_empty_and_no_fault(auditor: Client) -> None:
+    write(3)
+    assert auditor.get(reverse(LIST), {"until": "2030-01-01", "before": "999999"}).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["", "phone"])
+def test_a_trail_of_several_conditions_is_one_list_and_each_condition_is_asked_by_its_index(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(search, "LOOKED_OVER", 7)
+    make_terms()
+    (student,) = make_students(1)
+    about = {"subject_type": "registration.student", "subject_id": str(student.pk)}
+    expected = []
+    for place in range(12):  # about the student, naming the student, and both
+        values: dict[str, Any] = about if place % 3 != 1 else {}
+        detail = {"student": student.number if place % 3 else "S9999999"}
+        expected += [write(1, **{"subject_id": "x", **values, "detail": detail})[0] for _ in range(2)]
+        write(1, subject_id="another", detail={"student": "S8888888"})
+    with CaptureQueriesContext(connection) as asked:
+        assert page_by_page(Search(text=text, of=f"registration.student:{student.pk}")) == expected[::-1]
+    statements = [each["sql"] for each in asked.captured_queries if 'FROM "audit_auditevent"' in each["sql"]]
+    alternatives = [sql for sql in statements if " OR " in sql.upper()]
+    assert not text or alternatives  # the columns that a text may stand in
+    assert text or alternatives == []
 
 
 def test_free_text_is_looked_for_in_steps_and_the_page_says_how_far(

@@ -10,7 +10,7 @@ import pytest
 from django.urls import reverse
 
 from audit.context import Actor, acting
-from integrations.models import Change, Connection, RejectedRecord, Stream, SyncRun
+from integrations.models import Alert, Change, Connection, RejectedRecord, Stream, SyncRun
 from integrations.models.run import RunTrigger
 from integrations.operations import request_run
 from integrations.sync.runner import execute_run
@@ -38,6 +38,9 @@ PAGES: dict[str, Callable[[], str]] = {
     ),
     "rejected-records": lambda: reverse("admin:integrations_rejectedrecord_changelist"),
     "rejected-record": lambda: change_page(RejectedRecord.objects.latest("pk")),
+    "alerts": lambda: reverse("admin:integrations_alert_changelist"),
+    "alert": lambda: change_page(Alert.objects.earliest("pk")),
+    "alert-letters": lambda: reverse("admin:integrations_alert_letters"),
     "students": lambda: reverse("admin:registration_student_changelist"),
     "students-sought": lambda: reverse("admin:registration_student_changelist") + "?q=Okafor",
     "student": lambda: change_page(Student.objects.get(number="S0000001")),
@@ -81,6 +84,7 @@ def busy_office(stream: Stream, feed: SlowFeed, students: list[Student]) -> None
     assert Change.objects.exists()
 
 
+@pytest.mark.any_database  # the queries behind each page have tests of their own; these look at what the browser draws
 @pytest.mark.timeout(300)  # some hundred looks, beside another test on the same two processors
 def test_every_page_is_accessible_and_fits_its_window_in_every_look(visit: Visit, busy_office: None) -> None:
     stranger, visitor = visit(role=None), visit()

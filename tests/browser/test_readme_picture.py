@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+import pytest
 from django.urls import reverse
 from playwright.sync_api import expect
 from pytest_httpserver import HTTPServer
@@ -21,6 +22,8 @@ from tests.browser.conftest import GUARDS, Visit
 from tests.browser.test_sync_flow import sync_now
 from tests.browser.visitor import Look
 from tests.integrations.feed import Feed, award
+
+pytestmark = pytest.mark.any_database  # pixels
 
 PICTURE = Look("readme", 1240, 900, "light")
 MAX_PICTURE_BYTES = 150 * 1024

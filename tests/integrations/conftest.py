@@ -1,24 +1,29 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import pytest
+import time_machine
 from django.contrib.auth.models import Group
 from django.test import Client
 from pytest_httpserver import HTTPServer
 
 from apiauth.models import User
 from audit.context import Actor, acting
+from integrations.admin import today
 from integrations.decisions import approve_run
 from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunTrigger
 from integrations.operations import request_run, save_connection
 from integrations.sync.runner import execute_run
+from integrations.sync.verification import verify_ledger
 from integrations.transports.http import HttpTransport
 from integrations.transports.line import ConnectionLine
 from registration.models import LedgerEntry, Student, Term
 from tests.integrations.feed import Feed
+from tests.integrations.rooms import HousingFeed, bill_everybody
+from tests.registration.bills import noon
 from tests.university import make_students, make_terms
 
 
@@ -131,6 +136,12 @@ def signed_in(username: str, *, role: str) -> Client:
 
 
 @pytest.fixture
+def all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beat, workers and broker as in an installation that works: a test has none of them."""
+    monkeypatch.setattr(today, "diagnose", list)
+
+
+@pytest.fixture
 def administrator(db: None) -> Client:
     return signed_in("ada", role="Administrator")
 
@@ -143,3 +154,37 @@ def advisor(db: None) -> Client:
 @pytest.fixture
 def auditor(db: None) -> Client:
     return signed_in("otto", role="Auditor")
+
+
+# --- housing ----------------------------------------------------------------------------------------------
+
+# Syncs the housing office, and sees that nothing is wrong anywhere afterwards.
+SyncRooms = Callable[[], SyncRun]
+
+
+@pytest.fixture
+def office(httpserver: HTTPServer) -> HousingFeed:
+    return HousingFeed(httpserver)
+
+
+@pytest.fixture
+def fall(students: list[Student], terms: tuple[Term, Term]) -> Iterator[Term]:
+    """Fall in its first week: all twelve students hold a seat and are charged as living off campus."""
+    with time_machine.travel(noon(8, 25)):
+        bill_everybody(terms[0])
+        yield terms[0]
+
+
+@pytest.fixture
+def housing(fall: Term, office: HousingFeed) -> Stream:
+    return office.connect()
+
+
+@pytest.fixture
+def sync_rooms(housing: Stream) -> SyncRooms:
+    def run() -> SyncRun:
+        done = sync_stream(housing)
+        assert verify_ledger().faults == []
+        return done
+
+    return run

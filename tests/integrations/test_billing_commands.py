@@ -12,6 +12,7 @@ import pytest
 import time_machine
 from django.core.management import load_command_class
 
+from audit.models import AuditEvent
 from integrations.models import Alert
 from integrations.sync.verification import verify_ledger
 from integrations.tasks import verify_ledger as verify_ledger_nightly
@@ -112,6 +113,8 @@ def test_fee_changes_are_listed_and_decided(
     status, (listed,) = manage("fee_changes", "list", "--term", "2026FA")
     assert (status, listed["student"], listed["before"], listed["after"]) == (0, "S0000001", "0.00", "99.99")
     assert listed["lines"] == [{"code": "HALL-FEE", "before": "0.00", "after": "99.99"}]
+    look = AuditEvent.objects.get(action="feechange.listed")
+    assert (look.detail["shown"], look.detail["student"]) == (1, listed["student"])
     status, said = manage("fee_changes", "approve", str(waiting.pk), "--reason", "seen")
     assert (status, said["status"], said["decided_by"]) == (0, "approved", "command: fee_changes")
     assert charged(student, term)["HALL-FEE"] == HALL_FEE

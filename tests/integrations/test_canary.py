@@ -18,10 +18,10 @@ from django.urls import reverse
 from werkzeug import Request, Response
 
 from audit.models import AuditEvent
-from integrations.alerts import send_alerts
 from integrations.connectors.registry import connector_for
 from integrations.documents import DocumentRefused, document_of
 from integrations.models import Alert, Breaker, Connection, LoggedRequest, SyncRun
+from integrations.notices import send_alerts
 from integrations.operations import save_connection, try_connection
 from integrations.transports.errors import TransportError
 from tests.integrations.certificates import Authority

@@ -18,9 +18,9 @@ from django.utils import timezone
 
 from config.celery import app
 from integrations import tasks
-from integrations.alerts import send_alerts
 from integrations.documents import DocumentRefused
 from integrations.models import Alert, Connection
+from integrations.notices import send_alerts
 from integrations.operations import archive_connection, save_connection
 from tests.integrations.certificates import DAY, Authority, Identity, server_context, tls_wire
 from tests.integrations.conftest import sync_stream
@@ -168,11 +168,12 @@ def test_an_alert_is_sent_30_7_and_1_days_before_and_when_it_has_ended(
             send_alerts()
             told += [(day, mail.subject.rpartition(": ")[2]) for mail in mailoutbox[sent:]]
     assert told == [
-        (10, "certificate ends in 30 days"),
+        (11, "[Matricula] 1 alert of the last day"),
         (33, "certificate ends in 7 days"),
         (39, "certificate ends in 1 day"),
         (40, "certificate has ended"),
     ]
+    assert "certificate ends in 30 days" in mailoutbox[0].body
 
 
 def test_the_alert_closes_when_the_certificate_is_replaced() -> None:

@@ -249,17 +249,33 @@ def test_a_dry_run_does_not_take_over_a_real_one(stream: Stream, manage: Manage)
     assert run.status == "queued"
 
 
-def test_sync_first_sweeps_away_a_run_whose_process_has_died(
+def dead_run(stream: Stream, *, dry_run: bool = False) -> SyncRun:
+    """A run whose process has died, and whose lease is over."""
+    run = request_run(stream, RunTrigger.COMMAND, dry_run=dry_run)
+    take(run.pk)
+    RunLease.objects.update(expires_at="2020-01-01T00:00:00Z")
+    return run
+
+
+def test_sync_finishes_a_run_whose_process_has_died_and_reports_it(
     feed: Feed, stream: Stream, manage: Manage
 ) -> None:
     feed.awards = [award(1)]
-    dead = request_run(stream, RunTrigger.ADMIN)
-    take(dead.pk)
-    RunLease.objects.update(expires_at="2020-01-01T00:00:00Z")
+    dead = dead_run(stream)
     said = manage("sync", "financial-aid")
-    assert (said.status, said.data["status"]) == (0, "applied")
-    dead.refresh_from_db()
-    assert dead.status == "failed"
+    assert (said.status, said.data["run"], said.data["status"]) == (0, dead.pk, "applied")
+    assert SyncRun.objects.count() == 1
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_a_dead_run_is_not_finished_by_who_asks_for_another_kind(
+    feed: Feed, stream: Stream, manage: Manage, is_dry: bool
+) -> None:
+    dead = dead_run(stream, dry_run=is_dry)
+    said = manage("sync", "financial-aid", *([] if is_dry else ["--dry-run"]))
+    assert said.status == 1
+    assert f"Run {dead.pk}" in said.data["reason"]
+    assert feed.requests == []
 
 
 def test_sync_tells_people_in_one_line(

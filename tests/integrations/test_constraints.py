@@ -12,25 +12,35 @@ import pytest
 from django.apps import apps
 from django.db import IntegrityError, models, transaction
 
+from apiauth.models import User
 from integrations.models import (
     Alert,
+    AlertNotice,
+    AlertSubscription,
     Allowance,
     Breaker,
     Change,
     Connection,
     ConnectionToken,
+    DeliveryAttempt,
+    DeliveryPause,
     LoggedRequest,
+    OutboxMessage,
     Passage,
+    Pulse,
     RejectedRecord,
     RunLease,
     RunPage,
     Stream,
     SyncLink,
     SyncRun,
+    TermCode,
 )
 from integrations.models.plan import ChangeAction
 from integrations.models.run import LIVE_STATUSES, RunStatus
+from registration.models import Term
 from tests.refusals import Case, Values, insert, named_constraints, refused_by, resolved, rolled_back
+from tests.university import make_terms
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.datetime(2026, 9, 1, 12, tzinfo=datetime.UTC)
@@ -44,16 +54,21 @@ def boundary(db: None) -> None:
         slug="aid", name="Aid", connector="rest", base_url="https://a.example"
     )
     stream = Stream.objects.create(connection=connection, dataset="aid_awards")
+    fall, _ = make_terms()
+    TermCode.objects.create(connection=connection, code="202610", term=fall, changed_by="ada")
     over = SyncRun.objects.create(
-        stream=stream, status="applied", trigger="command", started_by="ops", finished_at=NOW
+        stream=stream, status="applied", trigger="command", started_by="ops", finished_at=NOW, slot_at=NOW
     )
     SyncRun.objects.create(stream=stream, status="queued", trigger="command", started_by="ops")
     SyncLink.objects.create(
         stream=stream, key="A1#1", raw_fingerprint=PRINT, canonical_fingerprint=PRINT, live=True, object_id=1
     )
     RunPage.objects.create(run=over, number=1, digest=PRINT, records=0)
-    Alert.objects.create(
+    alert = Alert.objects.create(
         stream=stream, run=over, incident="sync:aid", title="Aid: failed", text="Why", last_seen_at=NOW
+    )
+    AlertNotice.objects.create(
+        alert=alert, person=User.objects.create(username="reader"), moment="opened", due_at=NOW
     )
 
     Breaker.objects.create(
@@ -62,10 +77,16 @@ def boundary(db: None) -> None:
         )
     )
     Allowance.objects.create(key="connection:1")
+    message = OutboxMessage.objects.create(**RIGHT[OutboxMessage]() | {"key": "library:7:1"})
+    DeliveryAttempt.objects.create(message=message, number=1, fence=1, started_at=NOW, holder="host:1")
 
 
 def stream() -> Stream:
     return Stream.objects.get()
+
+
+def reader() -> User:
+    return User.objects.get()
 
 
 def over() -> SyncRun:
@@ -82,6 +103,12 @@ RIGHT: dict[type[models.Model], Values] = {
         "fetched_at": NOW,
         "renew_at": NOW + datetime.timedelta(minutes=59),
         "expires_at": NOW + datetime.timedelta(hours=1),
+    },
+    TermCode: lambda: {
+        "connection": stream().connection,
+        "code": "F",
+        "term": Term.objects.get(code="2026FA"),
+        "changed_by": "ada",
     },
     Stream: lambda: {"connection": Connection.objects.get(slug="aid"), "dataset": "housing"},
     SyncRun: lambda: {
@@ -135,6 +162,29 @@ RIGHT: dict[type[models.Model], Values] = {
     },
     Allowance: lambda: {"key": "host:a.example"},
     Passage: lambda: {"allowance": Allowance.objects.get(key="connection:1"), "sent_at": NOW, "ends_at": NOW},
+    Pulse: lambda: {"part": "worker", "seen_at": NOW},
+    OutboxMessage: lambda: {
+        "connection": Connection.objects.get(slug="aid"),
+        "kind": "library.provision",
+        "key": "library:8:1",
+        "subject": "library:8",
+        "cause": "Enrolled",
+        "created_at": NOW,
+        "due_at": NOW,
+    },
+    DeliveryAttempt: lambda: {
+        "message": OutboxMessage.objects.get(key="library:7:1"),
+        "number": 2,
+        "fence": 2,
+        "started_at": NOW,
+        "holder": "host:1",
+    },
+    DeliveryPause: lambda: {
+        "connection": Connection.objects.get(slug="aid"),
+        "reason": "it moves",
+        "paused_by": "ana",
+        "paused_at": NOW,
+    },
     Alert: lambda: {
         "stream": stream(),
         "run": over(),
@@ -143,6 +193,8 @@ RIGHT: dict[type[models.Model], Values] = {
         "text": "Why",
         "last_seen_at": NOW,
     },
+    AlertNotice: lambda: {"alert": Alert.objects.get(), "person": reader(), "moment": "over", "due_at": NOW},
+    AlertSubscription: lambda: {"person": reader()},
 }
 
 CASES = [
@@ -150,6 +202,24 @@ CASES = [
     Case("connection_conflicts_known", Connection, {"conflicts": "whoever"}),
     Case("connection_interval_not_over_a_year", Connection, {"every_minutes": 525_601}),
     *(Case("connection_interval_not_under_5_minutes", Connection, {"every_minutes": n}) for n in (0, 1, 4)),
+    *(
+        Case("connection_one_kind_of_schedule", Connection, {"every_minutes": None, **two})
+        for two in (
+            {"every_minutes": 60, "time_of_day": datetime.time(2)},
+            {"every_minutes": 60, "cron": "0 2 * * *"},
+            {"time_of_day": datetime.time(2), "cron": "0 2 * * *"},
+        )
+    ),
+    *(
+        Case(
+            "connection_cron_not_under_5_minutes",
+            Connection,
+            {"every_minutes": None, "cron": f"{often} * * * *"},
+        )
+        for often in ("*", "*/1", "*/2", "*/3", "*/4")
+    ),
+    Case("connection_jitter_within_half_an_interval", Connection, {"every_minutes": 10, "jitter_minutes": 6}),
+    Case("sync_run_one_for_a_slot", SyncRun, {"slot_at": NOW}),
     *(
         Case("connection_token_renewed_before_it_expires", ConnectionToken, wrong)
         for wrong in (
@@ -160,6 +230,12 @@ CASES = [
             {"fetched_at": None},
         )
     ),
+    Case("term_code_once_for_its_days", TermCode, {"code": "202610", "from_on": None}),
+    Case(
+        "term_code_days_in_order", TermCode, {"from_on": NOW.date(), "through_on": datetime.date(1999, 1, 1)}
+    ),
+    Case("term_code_says_which_records", TermCode, {"code": ""}),
+    Case("term_code_says_who", TermCode, {"changed_by": ""}),
     Case("stream_once_a_connection", Stream, {"dataset": "aid_awards"}),
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "queued", "finished_at": None}),
     Case("sync_run_one_live_for_a_stream", SyncRun, {"status": "running", "finished_at": None}),
@@ -203,9 +279,35 @@ CASES = [
     Case("rejected_record_outcome_known", RejectedRecord, {"outcome": "lost"}),
     Case("rejected_record_says_why", RejectedRecord, {"rule": ""}),
     Case("rejected_record_says_why", RejectedRecord, {"reason": ""}),
+    Case("outbox_message_status_known", OutboxMessage, {"status": "lost", "ended_at": NOW}),
+    Case("outbox_message_error_class_known", OutboxMessage, {"error_class": "bad luck"}),
+    *(
+        Case("outbox_message_says_what", OutboxMessage, {name: ""})
+        for name in ("kind", "key", "subject", "cause")
+    ),
+    Case("outbox_message_escalated_says_why", OutboxMessage, {"status": "escalated"}),
+    Case("outbox_message_escalated_says_why", OutboxMessage, {"status": "escalated", "reason": "it failed"}),
+    Case(
+        "outbox_message_is_held_while_waiting",
+        OutboxMessage,
+        {"status": "delivered", "ended_at": NOW, "lease_ends_at": NOW},
+    ),
+    Case("outbox_message_ended_says_when", OutboxMessage, {"status": "delivered"}),
+    Case("outbox_message_ended_says_when", OutboxMessage, {"ended_at": NOW}),
+    Case("delivery_attempt_numbered_once", DeliveryAttempt, {"number": 1}),
+    Case("delivery_attempt_outcome_known", DeliveryAttempt, {"outcome": "lost", "ended_at": NOW}),
+    Case("delivery_attempt_error_class_known", DeliveryAttempt, {"error_class": "bad luck"}),
+    Case("delivery_attempt_ended_has_an_outcome", DeliveryAttempt, {"outcome": "delivered"}),
+    Case("delivery_attempt_ended_has_an_outcome", DeliveryAttempt, {"ended_at": NOW}),
+    Case("delivery_pause_says_who_and_why", DeliveryPause, {"reason": ""}),
+    Case("delivery_pause_says_who_and_why", DeliveryPause, {"paused_by": ""}),
     Case("alert_one_open_an_incident", Alert, {"incident": "sync:aid"}),
     Case("alert_says_what", Alert, {"title": ""}),
     Case("alert_says_what", Alert, {"text": ""}),
+    *(Case("alert_severity_known", Alert, {"severity": wrong}) for wrong in (0, 4)),
+    Case("alert_notice_once_a_moment", AlertNotice, {"moment": "opened", "person": reader}),
+    Case("alert_notice_moment_known", AlertNotice, {"moment": "later"}),
+    Case("alert_subscription_letters_known", AlertSubscription, {"letters": "some"}),
     Case("alert_is_about_one_thing", Alert, {"connection": lambda: stream().connection}),
     Case("breaker_state_known", Breaker, {"state": "ajar", "opened_at": NOW}),
     Case("breaker_hold_known", Breaker, {"hold": "tight"}),
@@ -223,6 +325,7 @@ CASES = [
     Case("logged_request_failure_says_why", LoggedRequest, {"error": "Why"}),
     Case("logged_request_failure_says_why", LoggedRequest, {"body": "What"}),
     Case("allowance_named", Allowance, {"key": ""}),
+    Case("pulse_part_known", Pulse, {"part": "heart"}),
     Case("passage_ends_after_it_began", Passage, {"ends_at": NOW - datetime.timedelta(seconds=1)}),
 ]
 
@@ -230,8 +333,14 @@ CASES = [
 RIGHT_TOO: list[tuple[type[models.Model], dict[str, Any]]] = [
     (Connection, {"every_minutes": 5}),
     (Connection, {"every_minutes": None}),
+    (Connection, {"every_minutes": None, "time_of_day": datetime.time(2), "jitter_minutes": 700}),
+    (Connection, {"every_minutes": None, "cron": "*/5 * * * *"}),
+    (Connection, {"every_minutes": 10, "jitter_minutes": 5}),
+    (SyncRun, {"slot_at": None}),
     (ConnectionToken, {"fetched_at": None, "renew_at": None, "expires_at": None}),
     (SyncLink, {"live": False, "object_id": None}),
+    (TermCode, {"code": "202610", "from_on": NOW.date()}),
+    (TermCode, {"code": "", "through_on": NOW.date()}),
     (SyncLink, {"live": True, "object_id": None}),
     (Alert, {"incident": "sync:aid", "resolved_at": NOW}),
     (Breaker, {"state": "open", "hold": "closed", "opened_at": NOW}),

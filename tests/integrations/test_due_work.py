@@ -8,9 +8,10 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from integrations.due_work import start_due_runs
 from integrations.models import Connection, RunLease, Stream, SyncRun
 from integrations.models.run import RunTrigger
-from integrations.operations import request_run, start_due_runs
+from integrations.operations import request_run
 from integrations.sync.lease import take
 from integrations.tasks import run_sync, send_alerts, start_due_syncs, sweep_runs
 from tests.integrations.conftest import Sync

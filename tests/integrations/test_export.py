@@ -74,7 +74,17 @@ documents = st.fixed_dictionaries(
         "base_url": st.sampled_from(["https://aid.example.edu/api", "http://10.0.0.1:8080"]),
         "headers": st.dictionaries(names, values, max_size=2),
         "auth": st.sampled_from(AUTHS),
-        "schedule": st.sampled_from(["manual", {"every_minutes": 60}]),
+        "schedule": st.sampled_from(
+            [
+                "manual",
+                {"every_minutes": 60, "jitter_minutes": 30},
+                {"daily_at": "02:05", "time_zone": "America/Chicago"},
+                {
+                    "cron": "0 2 * * mon-fri",
+                    "blackouts": [{"from": "08:00", "to": "18:00", "days": ["tue", "mon"]}],
+                },
+            ]
+        ),
         "guards": st.sampled_from(
             [
                 {},

@@ -44,6 +44,7 @@ class Expected:
 
 EXPECTED: dict[str, Expected] = {
     "error500": Expected(words=("answered 500: it failed", "Try again"), calls=3),
+    "error500_after": Expected(words=("answered 500: it failed", "Try again"), calls=3),
     "timeout": Expected(words=("did not answer in time", "too slow"), calls=3),
     "slow": Expected("applied", timeouts=PATIENT),
     "drip": Expected(words=("took longer than 0.5 seconds", "too slow"), calls=3),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from integrations.datasets.base import Rejected
+from integrations.datasets.rejection import Rejected
 from integrations.models import SyncLink
 from integrations.operations import save_connection
 from integrations.sync import mapping

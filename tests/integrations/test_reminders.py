@@ -79,7 +79,9 @@ def test_a_letter_that_is_no_longer_true_is_not_sent(consumer: Consumer, moved: 
     assert sent_on(30) == []
 
 
-def test_the_front_page_tells_who_will_be_refused_soon(consumer: Consumer, client: Client) -> None:
+def test_the_front_page_tells_who_will_be_refused_soon(
+    consumer: Consumer, client: Client, all_is_well: None
+) -> None:
     for days_before, is_told in ((31, False), (30, True), (0, True), (-1, False)):
         with on(days_before):
             client.force_login(User.objects.get())

@@ -16,7 +16,8 @@ from werkzeug import Request, Response
 
 from audit.models import AuditEvent
 from integrations import tasks
-from integrations.models import Alert, Change, Connection, RunLease, RunPage, Stream, SyncLink, SyncRun
+from integrations.due_work import start_due_runs
+from integrations.models import Alert, Change, Connection, RunLease, Stream, SyncLink, SyncRun
 from integrations.models.run import RunStatus, RunStep, RunTrigger
 from integrations.operations import (
     AlreadyRunning,
@@ -24,11 +25,10 @@ from integrations.operations import (
     archive_connection,
     request_run,
     save_connection,
-    start_due_runs,
 )
 from integrations.sync.certificate import Certificate, CertificateBroken, Tally
 from integrations.sync.lease import LeaseLost, take
-from integrations.sync.runner import abandon_lapsed_runs, execute_run
+from integrations.sync.runner import execute_run
 from integrations.sync.verification import verify_ledger
 from registration.models import LedgerEntry, Student, Term
 from tests.database_roles import as_owner
@@ -226,58 +226,6 @@ def test_a_lease_is_taken_renewed_and_lost(stream: Stream, settings: Any) -> Non
             lease.renew()
         with pytest.raises(LeaseLost):
             lease.lock()
-
-
-def test_a_run_that_is_silent_for_longer_than_its_lease_is_abandoned_and_alerted(
-    stream: Stream, feed: Feed
-) -> None:
-    run = request_run(stream, RunTrigger.COMMAND)
-    take(run.pk)
-    assert abandon_lapsed_runs() == 0
-    with time_machine.travel(timezone.now() + LEASE + datetime.timedelta(seconds=1)):
-        tasks.sweep_runs()
-        assert abandon_lapsed_runs() == 0
-    run.refresh_from_db()
-    assert run.status == "failed"
-    assert "has died or stalled" in run.reason
-    assert "Nothing was applied. Sync again." in run.reason
-    assert Alert.objects.open().get().run == run
-    feed.awards = [award(1)]
-    assert sync_stream(stream).status == "applied"
-
-
-def test_a_queued_run_is_not_abandoned_however_long_it_waits(stream: Stream) -> None:
-    request_run(stream, RunTrigger.COMMAND)
-    with time_machine.travel(timezone.now() + datetime.timedelta(days=9)):
-        assert abandon_lapsed_runs() == 0
-
-
-def test_a_running_run_whose_lease_is_gone_is_abandoned_too(stream: Stream) -> None:
-    run = request_run(stream, RunTrigger.COMMAND)
-    take(run.pk)
-    RunLease.objects.all().delete()
-    assert abandon_lapsed_runs() == 1
-    run.refresh_from_db()
-    assert run.status == "failed"
-
-
-@pytest.mark.parametrize("page", [1, 2, 3])
-def test_a_run_that_was_abandoned_while_it_read_applies_nothing_when_it_wakes(
-    road: Stream, feed: Feed, page: int
-) -> None:
-    before = tables()
-
-    def lapse() -> None:
-        RunLease.objects.update(expires_at=timezone.now() - LEASE)
-        assert abandon_lapsed_runs() == 1
-
-    during(feed, lapse, page=page)
-    run = sync_stream(road)
-    assert run.status == "failed"
-    assert "has died or stalled" in run.reason
-    assert tables() == before
-    assert not Change.objects.filter(run=run).exists()
-    assert not RunPage.objects.filter(run=run).exists()
 
 
 def test_a_run_whose_fence_has_moved_on_applies_nothing(road: Stream, feed: Feed) -> None:

@@ -21,9 +21,10 @@ from werkzeug import Request, Response
 from apiauth.models import User
 from audit.models import AuditEvent
 from integrations import tasks
-from integrations.alerts import send_alerts
 from integrations.connectors.decoding import NotJson, decode
 from integrations.models import Alert, RunLease, RunPage, SyncRun
+from integrations.models.alert import CALM
+from integrations.notices import send_alerts
 from integrations.transports import http
 from integrations.transports.errors import (
     NotUnderstood,
@@ -456,12 +457,15 @@ def test_success_resolves_the_alert_and_the_next_failure_is_a_new_one(
     feed.raw, feed.status = None, 200
     assert broken().status == "applied"
     assert not Alert.objects.open().exists()
-    feed.raw, feed.status = b"", 500
-    broken()
-    send_alerts()
+    with time_machine.travel(timezone.now() + CALM):
+        send_alerts()
+        feed.raw, feed.status = b"", 500
+        broken()
+        send_alerts()
     assert Alert.objects.open().count() == 1
     assert Alert.objects.count() == 2
-    assert len(mailoutbox) == 2
+    told = [mail.subject for mail in mailoutbox]
+    assert told == [f"[Matricula] {moment}Financial aid office: failed" for moment in ("", "Over: ", "")]
 
 
 def test_a_dry_run_that_succeeds_does_not_resolve_the_alert_of_a_sync(feed: Feed, broken: Sync) -> None:

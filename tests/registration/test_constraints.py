@@ -27,6 +27,7 @@ from registration.models import (
     FeeSchedule,
     HousingAssignment,
     LedgerEntry,
+    LibraryAccount,
     Program,
     RefundStep,
     Section,
@@ -106,6 +107,9 @@ GRANTED: list[dict[str, Any]] = [
 ]
 
 
+# Who has said something of a library account, and why.
+SAID = {"override_reason": "visits us", "overridden_by": "ana"}
+
 # Of each model, a row that nothing is wrong with and that is not there yet.
 RIGHT: dict[type[models.Model], Values] = {
     College: lambda: {"code": "SCI", "name": "Sciences"},
@@ -118,6 +122,7 @@ RIGHT: dict[type[models.Model], Values] = {
         "ends_on": datetime.date(2027, 12, 17),
         "census_on": datetime.date(2027, 9, 10),
     },
+    LibraryAccount: lambda: {"student": first_student(), "requested_at": NOW, "why": "Enrolled"},
     CollegeMember: lambda: {
         "user": User.objects.create_user(f"principal-{User.objects.count()}"),
         "college": College.objects.get(),
@@ -342,6 +347,11 @@ CASES = [
         HousingAssignment,
         {"student": first_student, "status": "checked_in"},
     ),
+    Case(
+        "housing_assignment_cancelled_from_only_when_cancelled",
+        HousingAssignment,
+        {"cancelled_from": "checked_in"},
+    ),
     Case("housing_assignment_says_who", HousingAssignment, {"recorded_by": ""}),
     Case("housing_assignment_edit_says_when_and_who", HousingAssignment, {"edited_at": NOW}),
     Case("housing_assignment_edit_says_when_and_who", HousingAssignment, {"edited_by": "rita"}),
@@ -376,6 +386,28 @@ CASES = [
     Case("fee_change_amounts_not_negative", FeeChange, {"before_minor": -1}),
     Case("fee_change_amounts_not_negative", FeeChange, {"after_minor": -1}),
     Case("fee_change_currency_is_iso_code", FeeChange, {"currency": "US"}),
+    Case("library_account_status_known", LibraryAccount, {"status": "lost"}),
+    Case("library_account_override_known", LibraryAccount, {"override": "maybe", **SAID}),
+    Case("library_account_override_says_who_and_why", LibraryAccount, {"override": "provision"}),
+    *(
+        Case(
+            "library_account_override_says_who_and_why",
+            LibraryAccount,
+            {**SAID, "override": "provision", name: ""},
+        )
+        for name in SAID
+    ),
+    Case(
+        "library_account_settled_is_as_wanted",
+        LibraryAccount,
+        {"status": "provisioned", "is_wanted": False, "settled_at": NOW},
+    ),
+    Case(
+        "library_account_settled_is_as_wanted", LibraryAccount, {"status": "deprovisioned", "settled_at": NOW}
+    ),
+    Case("library_account_confirmed_says_when", LibraryAccount, {"status": "provisioned"}),
+    Case("library_account_trouble_says_why", LibraryAccount, {"status": "failed"}),
+    Case("library_account_trouble_says_why", LibraryAccount, {"status": "blocked"}),
     Case("section_meeting_weekday_known", SectionMeeting, {"weekday": "Mon"}),
     Case("section_meeting_times_in_order", SectionMeeting, {"ends": datetime.time(9)}),
     Case("section_meeting_dates_in_order", SectionMeeting, {"first_on": NEXT_DAY}),

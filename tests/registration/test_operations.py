@@ -14,7 +14,7 @@ from django.dispatch import Signal
 from audit.context import Actor, acting
 from audit.models import AuditEvent
 from registration import operations
-from registration.bulk import POSTED_COLUMNS, Selection, reserve_entry_ids
+from registration.bulk import POSTED_COLUMNS, Selection, reserve_ids
 from registration.models import BillingAccount, Enrollment, LedgerEntry, Section, Student, Term
 from registration.models.billing import EntryKind
 from registration.operations import Line, Refused
@@ -380,7 +380,7 @@ def by_id(*entries: LedgerEntry) -> Selection:
 
 def one_posting(student: Student, term: Term) -> Selection:
     """What a plan selects for one new award."""
-    [reserved] = reserve_entry_ids(1)
+    [reserved] = reserve_ids(LedgerEntry, 1)
     row = {
         "id": reserved, "account_id": student.pk, "term_id": term.pk, "kind": "aid", "adjusts": "",
         "state": "posted", "amount_minor": 900, "currency": "USD", "code": "NEW", "description": "New grant",
@@ -428,13 +428,13 @@ def test_a_run_voids_and_posts_in_two_statements_one_signal_and_leaves_the_event
 
 
 def test_a_reserved_id_is_given_to_nobody_else(student: Student, term: Term) -> None:
-    first = list(reserve_entry_ids(3))
+    first = list(reserve_ids(LedgerEntry, 3))
     between = operations.post(student, term, GRANT).pk
-    second = list(reserve_entry_ids(2))
+    second = list(reserve_ids(LedgerEntry, 2))
     after = operations.post(student, term, GRANT).pk
     given = [*first, between, *second, after]
     assert len(set(given)) == 7
-    assert list(reserve_entry_ids(0)) == []
+    assert list(reserve_ids(LedgerEntry, 0)) == []
 
 
 @pytest.mark.django_db

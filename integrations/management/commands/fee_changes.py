@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any, Final
 
+import audit
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
 from registration.models import FeeChange
 from registration.money import decimal_text
@@ -38,6 +39,9 @@ class Command(OutcomeCommand):
             if options["term"]:
                 waiting = waiting.filter(term__code=options["term"])
             changes = list(waiting)
+            numbers = {change.student.number for change in changes}
+            named = {"student": numbers.pop()} if len(numbers) == 1 else {}
+            audit.record("feechange.listed", FeeChange(), detail={"shown": len(changes), **named})
             return Outcome([_report(change) for change in changes], [_line(change) for change in changes])
         change = FeeChange.objects.filter(pk=options["id"]).first()
         if change is None:

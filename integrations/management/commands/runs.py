@@ -7,7 +7,6 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any, Final
 
-from integrations.alerts import send_alerts
 from integrations.decisions import (
     Undecided,
     approve_run,
@@ -20,6 +19,7 @@ from integrations.decisions import (
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
 from integrations.management.reports import exit_status_of, line_of, report_of
 from integrations.models import RejectedRecord, SyncRun
+from integrations.notices import send_alerts
 from integrations.sync.runner import execute_run
 
 LISTED: Final = 20

@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from integrations.alerts import send_alerts
+from django.utils import timezone
+
 from integrations.management.output import Outcome, OutcomeCommand, Refusal, add_slug
 from integrations.management.reports import (
     EXIT_APPLIED,
@@ -18,8 +19,9 @@ from integrations.management.reports import (
 )
 from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunStatus, RunTrigger
+from integrations.notices import send_alerts
 from integrations.operations import AlreadyRunning, NotSyncable, ask_for_everything, request_run
-from integrations.sync.runner import abandon_lapsed_runs, execute_run
+from integrations.sync.runner import execute_run
 
 
 class Command(OutcomeCommand):
@@ -37,7 +39,6 @@ class Command(OutcomeCommand):
     def outcome(self, **options: Any) -> Outcome:
         """Exit status 0 applied or nothing to do, 2 held, 1 failed; of several datasets, the worst."""
         streams = streams_of(options["slug"], options["dataset"])
-        abandon_lapsed_runs()
         if options["full"]:
             ask_for_everything(streams)
         runs = [self._run(stream, dry_run=options["dry_run"]) for stream in streams]
@@ -54,11 +55,19 @@ class Command(OutcomeCommand):
         except NotSyncable as error:
             raise Refusal(str(error)) from None
         except AlreadyRunning as error:
-            # One that still waits for a worker is done here; one that somebody is at is theirs.
-            if error.run.status != RunStatus.QUEUED or error.run.is_dry_run != dry_run:
-                raise Refusal(str(error)) from None
-            run = error.run
+            return self._finish(error.run, dry_run=dry_run)
         return execute_run(run.pk)
+
+    def _finish(self, live: SyncRun, *, dry_run: bool) -> SyncRun:
+        """Do a run that still waits for a worker, or whose process has died; what somebody is at is theirs. Whoever asks
+        for a preview does not set off what is more than one, nor the other way round."""
+        is_free = live.status == RunStatus.QUEUED or SyncRun.objects.lapsed(timezone.now()).filter(pk=live.pk)
+        if not is_free or live.is_dry_run != dry_run:
+            raise Refusal(str(AlreadyRunning(live)))
+        done = execute_run(live.pk)
+        if done.is_live:
+            raise Refusal(str(AlreadyRunning(done)))
+        return done
 
 
 def streams_of(slug: str, dataset: str | None) -> list[Stream]:

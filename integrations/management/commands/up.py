@@ -55,20 +55,22 @@ class Command(BaseCommand):
         address = f"http://{processes.HOST}:{port}"
         (settings.INSTANCE_DIR / "address").write_text(f"{address}\n")
         base_url = os.environ.get("BASE_URL", "").rstrip("/") or address
-        aid = demo.choose_simulator("aid", settings.INSTANCE_DIR) if with_demo else None
+        simulators = demo.choose_simulators(settings.INSTANCE_DIR) if with_demo else []
         _say(f"starting in {settings.INSTANCE_DIR}; the first start takes a little longer")
         with Supervisor(
             logs=settings.INSTANCE_DIR / "logs",
             folder=settings.BASE_DIR,
-            environment=_environment(base_url, aid),
+            environment=_environment(base_url, simulators),
             say=_say,
         ) as supervisor:
             _provide_broker(supervisor)
             _migrate()
-            first_looks = _prepare_demo(aid) if aid else {}
+            first_looks = _prepare_demo(simulators) if with_demo else {}
             connections.close_all()
-            if aid:
-                supervisor.start(processes.simulator(aid.system, aid.port))
+            for simulator in simulators:
+                supervisor.start(processes.simulator(simulator.system, simulator.port, simulator.records))
+            if with_demo:
+                _begin_the_term(supervisor)
             supervisor.start(processes.web(port, base_url))
             supervisor.start(processes.worker(port))
             supervisor.start(processes.beat(port))
@@ -100,9 +102,12 @@ def _only_one(folder: Path) -> Iterator[None]:
         yield
 
 
-def _environment(base_url: str, aid: demo.Simulator | None) -> dict[str, str]:
+def _environment(base_url: str, simulators: list[demo.Simulator]) -> dict[str, str]:
     """What the children are told beside what the operator said: one folder, one address, and no password."""
-    reachable = [os.environ.get("ALLOW_PRIVATE_HOSTS", ""), f"{processes.HOST}:{aid.port}" if aid else ""]
+    reachable = [
+        os.environ.get("ALLOW_PRIVATE_HOSTS", ""),
+        *(f"{processes.HOST}:{simulator.port}" for simulator in simulators),
+    ]
     told = {name: value for name, value in os.environ.items() if name != "ADMIN_PASSWORD"}
     return {
         **told,
@@ -143,15 +148,23 @@ def _make_logins(*, with_demo: bool) -> dict[str, Login]:
     return logins
 
 
-def _prepare_demo(aid: demo.Simulator) -> dict[str, str]:
+def _prepare_demo(simulators: list[demo.Simulator]) -> dict[str, str]:
     """Load the demo; return the pages to look at first, by what they show."""
     demo.load_university()
-    connection = demo.connect_aid(aid)
+    connection, *_ = [demo.connect(simulator) for simulator in simulators]
     student = Student.objects.get(number=FIRST_STUDENT)
     return {
         "a student": reverse("admin:registration_student_change", args=[student.pk]),
         "a connection": reverse("admin:integrations_connection_change", args=[connection.pk]),
     }
+
+
+def _begin_the_term(supervisor: Supervisor) -> None:
+    """Sync rooms and charge fees once; what does not come right here is said, and can be done from the admin."""
+    for name, command in demo.commands_of_the_first_start().items():
+        if supervisor.run(name, command) != 0:
+            _say(f"{name} did not end well; see {supervisor.log_of(name)}")
+    connections.close_all()
 
 
 def _ready(address: str, base_url: str, logins: dict[str, Login], first_looks: dict[str, str]) -> str:

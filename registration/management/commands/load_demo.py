@@ -17,6 +17,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--students", type=int, default=2000)
         parser.add_argument("--seed", type=int, default=1)
+        parser.add_argument(
+            "--without-fees", action="store_true", help="charge nobody yet: rooms are synced before"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["students"] < 1:
@@ -24,7 +27,9 @@ class Command(BaseCommand):
                 "A university has at least one student: give --students a number from 1 upward."
             )
         with acting(Actor(kind="command", name="command: load_demo")):
-            loaded = load_demo(students=options["students"], seed=options["seed"])
+            loaded = load_demo(
+                students=options["students"], seed=options["seed"], charges=not options["without_fees"]
+            )
         if loaded.is_new:
             self.stdout.write(f"The demo university is there: {loaded.students:,} students.")
         else:

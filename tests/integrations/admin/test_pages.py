@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.models import AuditEvent
-from integrations.admin.connection import STARTING_DOCUMENT
 from integrations.models import Connection, Stream, SyncRun
 from integrations.operations import save_connection
+from integrations.presets import PRESETS
 from registration.models import Enrollment, Student
 from tests.integrations.conftest import Sync
 from tests.integrations.feed import TOKEN, UNGUARDED, Feed, award
@@ -29,13 +29,15 @@ def text_of(client: Client, url: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
-def test_the_front_page_says_pleasantly_that_nothing_is_needed(administrator: Client, sync: Sync) -> None:
+def test_the_front_page_says_pleasantly_that_nothing_is_needed(
+    administrator: Client, sync: Sync, all_is_well: None
+) -> None:
     sync()
     assert "Nothing needs you" in text_of(administrator, reverse("admin:index"))
 
 
 def test_a_failure_is_on_the_front_page_with_a_link_to_its_run(
-    administrator: Client, feed: Feed, sync: Sync
+    administrator: Client, feed: Feed, sync: Sync, all_is_well: None
 ) -> None:
     feed.raw, feed.status = b"down", 503
     run = sync()
@@ -310,9 +312,21 @@ def test_whatever_is_pasted_is_answered_with_a_form_and_words(administrator: Cli
     assert "errorlist" in response.content.decode()
 
 
-def test_the_starting_document_syncs_nothing_by_itself_and_holds_its_first_load() -> None:
-    assert STARTING_DOCUMENT["schedule"] == "manual"
-    assert STARTING_DOCUMENT["guards"] == {"first_load": "hold"}
+@pytest.mark.parametrize("key", PRESETS)
+def test_a_connection_starts_from_a_preset_that_syncs_nothing_by_itself(
+    administrator: Client, key: str
+) -> None:
+    document = PRESETS[key].document
+    assert document["schedule"] == "manual"
+    assert document["guards"] == {"first_load": "hold"}
+    add = reverse("admin:integrations_connection_add")
+    assert f'href="?preset={key}"' in administrator.get(add).content.decode()
+    page = administrator.get(add, {"preset": key})
+    assert page.context["adminform"].form.initial["document"] == document
+    answer = administrator.post(add, {"document": json.dumps(document)})
+    connection = Connection.objects.get(slug=document["slug"])
+    assert answer["Location"] == reverse("admin:integrations_connection_change", args=[connection.pk])
+    assert not connection.streams.exclude(next_run_at=None).exists()
 
 
 def test_another_interval_reaches_the_streams(administrator: Client, connection: Connection) -> None:

@@ -15,6 +15,8 @@ import pytest
 
 from integrations.management.supervisor import last_words
 
+pytestmark = pytest.mark.any_database  # its children have none
+
 ROOT = Path(__file__).resolve().parents[3]
 DEADLINE_SECONDS = 30
 

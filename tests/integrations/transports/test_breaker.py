@@ -21,9 +21,10 @@ from hypothesis.stateful import (
 from pytest_httpserver import HTTPServer
 
 from audit.models import AuditEvent
-from integrations.alerts import send_alerts
 from integrations.models import Alert, Breaker, Connection
+from integrations.models.alert import CALM
 from integrations.models.breaker import BreakerState
+from integrations.notices import send_alerts
 from integrations.transports import breaker
 from integrations.transports.breaker import BreakerOpen, Shows, admit, learn, shown_by
 from integrations.transports.egress import EgressRefused, Refusal
@@ -467,6 +468,8 @@ def test_an_open_breaker_is_one_alert_that_closes_by_itself(
     succeed(system)
     send_alerts()
     assert not Alert.objects.open().exists()
+    clock.shift(CALM)
+    send_alerts()
     fail(system, 5)
     send_alerts()
     assert (Alert.objects.count(), Alert.objects.open().count()) == (2, 1)

@@ -19,6 +19,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request as Received
 from werkzeug import Response as Sent
 
+from audit.models import AuditEvent
 from integrations import tasks
 from integrations.models import Connection, LoggedRequest, RejectedRecord
 from integrations.models.request_log import ERROR_CLASSES, PURPOSES
@@ -262,6 +263,11 @@ def test_how_long_is_a_setting(feed: Feed, sync: Sync, settings: Any) -> None:
         pruned = prune()
         assert (pruned.requests, pruned.raw_records) == (2, 1)
         assert prune().requests == prune().raw_records == 0
+        told = AuditEvent.objects.filter(action__in=["request_log.pruned", "rejected_records.emptied"])
+        assert dict(told.values_list("action", "detail__rows")) == {
+            "request_log.pruned": 2,
+            "rejected_records.emptied": 1,
+        }
 
 
 # --- who sees it ---------------------------------------------------------------------------------------------
