@@ -245,7 +245,8 @@ PASSWORD_HASHERS = [
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
 # What is counted across processes: failed client authentications, refusals, requests of consumers.
 COUNTERS_URL = REDIS_URL or f"unix://{BROKER_SOCKET}"
-COUNTERS_PREFIX = "matricula"
+# Two installations on one server have each a prefix of their own.
+COUNTERS_PREFIX = env.str("COUNTERS_PREFIX", default="matricula")
 
 # --- partners --------------------------------------------------------------------------------------------
 
