@@ -27,16 +27,16 @@ def counters() -> Any:
     return _client(settings.COUNTERS_URL)
 
 
-def ask(*command: Any) -> Any:
-    """One command, and what the server answers. Raises what `Away` names, or redis.ResponseError.
+def ask(*commands: tuple[Any, ...]) -> list[Any]:
+    """What the server answers to some commands, in one round trip. Raises what `Away` names, or redis.ResponseError.
 
-    The same as the client's, without what it adds to a command (retries, telemetry): half of its time, at each request.
+    The same as the client's, without what it adds to each command (retries, telemetry): half of its time, at each request.
     """
     pool = counters().connection_pool
     connection = pool.get_connection()
     try:
-        connection.send_command(*command)
-        return connection.read_response()
+        connection.send_packed_command(connection.pack_commands(commands))
+        return [connection.read_response() for _ in commands]
     except BaseException:
         connection.disconnect()  # an answer that is still to come would be taken for the next command's
         raise

@@ -86,7 +86,7 @@ class SectionSerializer(serializers.ModelSerializer[Section]):
         ]
 
     def get_seats_available(self, section: Any) -> int:
-        return max(0, section.capacity - section.enrolled)
+        return int(max(0, section.capacity - section.enrolled))
 
 
 def _seats(status: str) -> Any:
