@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Never, Protocol
 
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
@@ -43,12 +43,17 @@ class HasRequiredScope(BasePermission):
         if not hasattr(view, method.lower()):
             return True  # which the framework answers with 405
         scope = required_scope(view, method)
-        if not scope or scope in caller.scopes:
-            return bool(scope)
-        record_refusal(
-            "bearer.refused", Kind.SCOPE, Consumer(pk=caller.consumer_id, name=caller.name), scope=scope
-        )
-        raise InsufficientScope(scope)
+        if scope and scope not in caller.scopes:
+            refuse_scope(caller, scope)
+        return bool(scope)
+
+
+def refuse_scope(caller: Caller, scope: str) -> Never:
+    """Raises InsufficientScope, with the refusal on the trail."""
+    record_refusal(
+        "bearer.refused", Kind.SCOPE, Consumer(pk=caller.consumer_id, name=caller.name), scope=scope
+    )
+    raise InsufficientScope(scope)
 
 
 def required_scope(view: ScopedView, method: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -76,4 +77,19 @@ def _detail(error: Exception) -> str:
 
 
 def _fields(error: Exception) -> dict[str, Any]:
-    return {"errors": error.detail} if isinstance(error, exceptions.ValidationError) else {}
+    if not isinstance(error, exceptions.ValidationError):
+        return {}
+    detail = error.detail if isinstance(error.detail, dict) else {"request": error.detail}
+    return {"errors": {str(name): list(_texts(part)) for name, part in detail.items()}}
+
+
+def _texts(detail: Any) -> Iterator[str]:
+    """What is wrong with one field, as a list of sentences, also where the field is a list itself."""
+    if isinstance(detail, dict):
+        for place, part in detail.items():
+            yield from (f"At place {place}: {text}" for text in _texts(part))
+    elif isinstance(detail, list | tuple):
+        for part in detail:
+            yield from _texts(part)
+    else:
+        yield str(detail)

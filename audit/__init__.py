@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from audit.context import Actor, current_actor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from django.db.models import Model
 
     from audit.models import AuditEvent, JsonValue
 
-__all__ = ["Actor", "current_actor", "record", "record_or_count"]
+__all__ = ["Actor", "Entry", "current_actor", "record", "record_each", "record_or_count"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One event of many that are alike: whom it is about (the key of a row), why, and what."""
+
+    subject_id: int
+    reason: str
+    detail: Mapping[str, JsonValue]
 
 
 def record(
@@ -39,6 +49,13 @@ def record(
     return AuditEvent.objects.append(
         action, subject, actor=actor or current_actor(), reason=reason, detail=detail or {}
     )
+
+
+def record_each(action: str, subjects: type[Model], entries: Sequence[Entry]) -> None:
+    """As `record`, an event for each entry, about rows of the model `subjects`, in one statement however many they are."""
+    from audit.models import AuditEvent  # noqa: PLC0415
+
+    AuditEvent.objects.append_each(action, subjects, entries, actor=current_actor())
 
 
 def record_or_count(

@@ -72,6 +72,7 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "oauth2_provider",
     "rest_framework",
+    "drf_spectacular_sidecar",  # for its static files: the page that shows the API's document
     "django_celery_beat",
     "csp",
     "django_htmx",  # for its static files: htmx itself
@@ -283,7 +284,18 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "apiauth.problems.as_problem",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_SCHEMA_CLASS": "registration.api.document.DocumentedView",
     "URL_FORMAT_OVERRIDE": None,  # a form is asked for by Accept; a parameter that is none is refused as unknown
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Matricula partner API",
+    "VERSION": "1.0.0",
+    "DESCRIPTION": "Registration data for partner systems: docs/partners.md has the quick start.",
+    "OAS_VERSION": "3.0.3",
+    "SERVERS": [{"url": "/"}],
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [],  # values stand where they are used
 }
 
 # --- language, time, files -------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ urlpatterns = [
     path("oauth/", include("apiauth.oauth.urls")),
     path(".well-known/oauth-authorization-server", metadata),
     path("api/v1/", include("registration.api.urls")),
+    path("api/v1/", include("integrations.api.urls")),
     path("healthz", healthz),
     path("readyz", readyz),
 ]

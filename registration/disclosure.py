@@ -1,9 +1,10 @@
-"""Who may see which students: given with a purpose, taken back with a reason, both kept."""
+"""Who may see which students: given with a purpose, taken back with a reason, both kept; and who was shown whom."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -12,6 +13,7 @@ import audit
 from apiauth.models import Consumer
 from apiauth.models.consumer import DEFAULT_HOURLY_LIMIT
 from apiauth.operations import Credentials, create_consumer
+from audit import Entry
 from registration.models import College, Program, Student, StudentGrant
 from registration.models.disclosure import TARGETS, Audience
 from registration.operations import Refused
@@ -108,6 +110,30 @@ def withdraw(given: StudentGrant, *, reason: str) -> StudentGrant:
     given.save(update_fields=["revoked_at", "revoked_by", "revoke_reason"])
     audit.record("consumer.students_withdrawn", given.consumer, reason=reason, detail=_reference(given))
     return given
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A student who is shown to a consumer, and the grant that lets it see them."""
+
+    student_id: int
+    number: str
+    grant_id: int
+    purpose: str
+
+
+DISCLOSED: Final = "student.disclosed"
+
+
+def record_disclosures(what: str, shown: Iterable[Shown]) -> None:
+    """Write to the trail that the consumer at hand is shown `what` ("balance") of each student, for the purpose of the grant:
+    the record of disclosures that 34 CFR 99.32 asks for. One statement; it is committed when this returns, unless a
+    transaction is open, so that it is called before the answer leaves."""
+    entries = [
+        Entry(each.student_id, each.purpose, {"student": each.number, "what": what, "grant": each.grant_id})
+        for each in dict.fromkeys(shown)
+    ]
+    audit.record_each(DISCLOSED, Student, entries)
 
 
 def _reference(given: StudentGrant) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from integrations.models.plan import Change, RejectedRecord, RunPage, SyncLink
 from integrations.models.pulse import Pulse
 from integrations.models.request_log import LoggedRequest
 from integrations.models.run import RunLease, SyncRun
+from integrations.models.subscription import WebhookSubscription
 from integrations.models.term_code import TermCode
 from integrations.models.token import ConnectionToken
 
@@ -34,4 +35,5 @@ __all__ = [
     "SyncLink",
     "SyncRun",
     "TermCode",
+    "WebhookSubscription",
 ]

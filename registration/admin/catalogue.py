@@ -78,7 +78,7 @@ class CollegeAdmin(KeptAdmin):
 
 @admin.register(Program)
 class ProgramAdmin(KeptAdmin):
-    list_display = ["code", "name", "college"]
+    list_display = ["code", "name", "college", "full_time_credits"]
     list_select_related = ["college"]
     search_fields = ["code", "name"]
 

@@ -7,7 +7,7 @@ take is from anticipated or posted to void, which the database itself enforces (
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from django.db import models
@@ -57,6 +57,28 @@ class AccountTotals:
     payments: int = 0
     refunds: int = 0
 
+    @classmethod
+    def summed(cls, currency: str, rows: Iterable[tuple[str, str, str, int]]) -> AccountTotals:
+        """The totals of live entries, of which `rows` has the sums: kind, what it adjusts, state and amount."""
+        sums: dict[tuple[str, str], int] = {}
+        for kind, adjusts, state, total in rows:
+            corrected = EntryKind(adjusts or kind)
+            # An adjustment is written by its effect on the balance; a total of aid grows as the balance falls.
+            amount = int(total) * EFFECT[corrected] if adjusts else int(total)
+            sums[corrected, state] = sums.get((corrected, state), 0) + amount
+
+        def posted(kind: EntryKind) -> int:
+            return sums.get((kind, EntryState.POSTED), 0)
+
+        return cls(
+            currency=currency,
+            charges=posted(EntryKind.CHARGE),
+            posted_aid=posted(EntryKind.AID),
+            anticipated_aid=sums.get((EntryKind.AID, EntryState.ANTICIPATED), 0),
+            payments=posted(EntryKind.PAYMENT),
+            refunds=posted(EntryKind.REFUND),
+        )
+
     @property
     def balance(self) -> int:
         return self.charges - self.posted_aid - self.payments + self.refunds
@@ -99,30 +121,13 @@ class BillingAccount(models.Model):
 
     def totals(self) -> AccountTotals:
         """Sum the ledger in the database."""
-        sums: dict[tuple[str, str], int] = {}
         rows = (
             self.entries.exclude(state=EntryState.VOID)
             .order_by()
             .values_list("kind", "adjusts", "state")
             .annotate(total=Sum("amount_minor"))
         )
-        for kind, adjusts, state, total in rows:
-            corrected = EntryKind(adjusts or kind)
-            # An adjustment is written by its effect on the balance; a total of aid grows as the balance falls.
-            amount = int(total) * EFFECT[corrected] if adjusts else int(total)
-            sums[corrected, state] = sums.get((corrected, state), 0) + amount
-
-        def posted(kind: EntryKind) -> int:
-            return sums.get((kind, EntryState.POSTED), 0)
-
-        return AccountTotals(
-            currency=self.currency,
-            charges=posted(EntryKind.CHARGE),
-            posted_aid=posted(EntryKind.AID),
-            anticipated_aid=sums.get((EntryKind.AID, EntryState.ANTICIPATED), 0),
-            payments=posted(EntryKind.PAYMENT),
-            refunds=posted(EntryKind.REFUND),
-        )
+        return AccountTotals.summed(self.currency, rows)
 
 
 class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 
 from registration.models.catalogue import Section, Term
 from registration.models.constraints import filled, one_of
@@ -77,6 +78,9 @@ class CalendarEvent(models.Model):
     name = models.CharField(max_length=120)
     starts_on = models.DateField()
     ends_on = models.DateField()
+    changed_at = models.DateTimeField(
+        db_default=Now(), editable=False
+    )  # stamped by the database, migration 0012
 
     class Meta:
         ordering = ["term", "starts_on", "kind"]

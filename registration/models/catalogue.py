@@ -6,6 +6,7 @@ import datetime
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 
 from registration.models.constraints import filled
 from registration.models.people import College
@@ -51,6 +52,9 @@ class Term(models.Model):
     is_closed = models.BooleanField(
         default=False, help_text="The books are closed: nothing is charged, and nothing voided by absence."
     )
+    changed_at = models.DateTimeField(
+        db_default=Now(), editable=False
+    )  # stamped by the database, migration 0012
 
     objects = TermQuerySet.as_manager()
 
@@ -92,6 +96,9 @@ class Course(models.Model):
     title = models.CharField(max_length=200)
     credits = models.DecimalField(max_digits=4, decimal_places=2)
     college = models.ForeignKey(College, on_delete=models.PROTECT, related_name="courses")
+    changed_at = models.DateTimeField(
+        db_default=Now(), editable=False
+    )  # stamped by the database, migration 0012
 
     class Meta:
         ordering = ["code"]
@@ -111,6 +118,9 @@ class Section(models.Model):
     course = models.ForeignKey(Course, on_delete=models.PROTECT, related_name="sections")
     crn = models.CharField("CRN", max_length=10)
     capacity = models.PositiveIntegerField()
+    changed_at = models.DateTimeField(
+        db_default=Now(), editable=False
+    )  # stamped by the database, migration 0012
 
     class Meta:
         ordering = ["term", "crn"]

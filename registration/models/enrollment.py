@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from registration.models.catalogue import Section
 from registration.models.constraints import one_of
@@ -55,6 +56,9 @@ class Enrollment(models.Model):
     seat_given_up_by = models.CharField(
         max_length=12, choices=SeatExit.choices, blank=True, default="", db_default=""
     )
+    changed_at = models.DateTimeField(
+        db_default=Now(), editable=False
+    )  # stamped by the database, migration 0012
 
     objects = EnrollmentQuerySet.as_manager()
 

@@ -17,6 +17,7 @@ from oauth2_provider.models import AccessToken
 from apiauth.permissions import required_scope
 from apiauth.scopes import SCOPES
 from apiauth.secrets import token_digest
+from integrations.subscriptions import subscribe
 from registration.disclosure import grant, students_named
 from registration.models import Course, Section, Student
 from tests.apiauth.conftest import MakePartner, Partner
@@ -30,7 +31,7 @@ FUTURE = "2999-01-01T00:00:00Z"
 @dataclass(frozen=True)
 class Endpoint:
     """An address as it is registered, one that it stands for, and what it needs. `{student}` is a student's number;
-    `{course}` and `{section}` are ids."""
+    `{course}`, `{section}` and `{subscription}` are ids."""
 
     route: str
     example: str
@@ -47,9 +48,27 @@ ENDPOINTS = [
     Endpoint("api/v1/courses/", "/api/v1/courses/", "catalogue:read"),
     Endpoint("api/v1/courses/<int:id>/", "/api/v1/courses/{course}/", "catalogue:read"),
     Endpoint("api/v1/sections/", "/api/v1/sections/", "sections:read"),
+    Endpoint("api/v1/terms/<str:code>/calendar/", "/api/v1/terms/2026FA/calendar/", "calendar:read"),
+    Endpoint("api/v1/enrollment-statuses/", "/api/v1/enrollment-statuses/", "enrollment:read"),
+    Endpoint(
+        "api/v1/students/<str:student_number>/enrollment-status/",
+        "/api/v1/students/{student}/enrollment-status/",
+        "enrollment:read",
+    ),
+    Endpoint(
+        "api/v1/students/<str:student_number>/balance/", "/api/v1/students/{student}/balance/", "billing:read"
+    ),
+    Endpoint("api/v1/webhook-subscriptions/", "/api/v1/webhook-subscriptions/", "webhooks:manage"),
+    Endpoint(
+        "api/v1/webhook-subscriptions/<int:id>/",
+        "/api/v1/webhook-subscriptions/{subscription}/",
+        "webhooks:manage",
+    ),
     Endpoint("api/v1/sections/<int:id>/", "/api/v1/sections/{section}/", "sections:read"),
 ]
 
+# What every consumer may read, and signed-in staff: tests/registration/api/test_document.py.
+WITHOUT_SCOPE = {"api/v1/openapi.json", "api/v1/docs/"}
 # How a consumer stands, and what a token of it gets at an endpoint whose scope it has.
 CONSUMERS: dict[str, tuple[dict[str, Any], int]] = {
     "active": ({}, 200),
@@ -106,6 +125,9 @@ def test_every_cell_is_what_the_tables_say(client: Client, partner: MakePartner)
         who = partner(standing)
         for named in GRANTED:
             grant(who.consumer, students_named(named), purpose="The matrix")
+        ids["subscription"] = subscribe(
+            who.consumer, url="https://hooks.example.com/", event_types=["term.changed"]
+        ).subscription.pk
         type(who.consumer).objects.filter(pk=who.consumer.pk).update(**columns)
         for scope in SCOPES:
             headers = {"Authorization": f"Bearer {token_with(who, scope)}"}
@@ -146,7 +168,7 @@ def api() -> dict[str, URLPattern]:
 
 
 def test_each_address_of_the_api_has_its_row_in_the_matrix() -> None:
-    assert set(api()) == {endpoint.route for endpoint in ENDPOINTS}
+    assert set(api()) == {endpoint.route for endpoint in ENDPOINTS} | WITHOUT_SCOPE
 
 
 def test_each_method_of_each_endpoint_names_a_scope_of_the_table() -> None:

@@ -21,12 +21,16 @@ _ETAG: Final = re.compile(r'(?:W/)?"[^"]*"|\*')
 
 
 def answer(request: Request, json: bytes) -> HttpResponse:
-    """200 with JSON, or 304 where the caller has it already.
+    """200 with JSON, or 304 where the caller has it already."""
+    return answer_with(request, escaped(json), content_type="application/json")
+
+
+def answer_with(request: Request, body: bytes, *, content_type: str) -> HttpResponse:
+    """The same with a body of any kind, as it is.
 
     What one partner may see is nobody else's, and may change at any moment: caches keep it for that partner alone, and ask
     before they use it again. The ETag is weak because compressed and plain have the same one (RFC 9110, 8.8.3).
     """
-    body = escaped(json)
     etag = f'W/"{xxhash.xxh3_128_hexdigest(body)}"'
     headers = {
         "ETag": etag,
@@ -38,7 +42,7 @@ def answer(request: Request, json: bytes) -> HttpResponse:
     if len(body) >= MIN_GZIP_BYTES and takes_gzip(request.headers.get("Accept-Encoding", "")):
         body = _compressed(body)
         headers["Content-Encoding"] = "gzip"
-    response = HttpResponse(body, content_type="application/json", headers=headers)
+    response = HttpResponse(body, content_type=content_type, headers=headers)
     response.headers["Content-Length"] = str(len(body))
     return response
 

@@ -50,7 +50,7 @@ _SQLITE: Final = Dialect(
     listed="json_group_array({})",
     forms={
         Kind.BOOLEAN: "json(CASE WHEN {0} THEN 'true' ELSE 'false' END)",
-        Kind.INSTANT: "(replace(substr({0}, 1, 19), ' ', 'T') || substr(substr({0}, 20) || '.000000', 1, 7) || 'Z')",
+        Kind.INSTANT: "(replace(substr({0}, 1, 19), ' ', 'T') || '.' || substr(substr({0}, 21) || '000000', 1, 6) || 'Z')",
         Kind.TIME_OF_DAY: "substr({0}, 1, 5)",
         Kind.DECIMAL: "printf('%%.2f', {0})",
         Kind.JSON: "json({0})",

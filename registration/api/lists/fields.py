@@ -14,6 +14,8 @@ from typing import Final
 
 from django.utils.dateparse import parse_date, parse_datetime
 
+from registration.api.lists.deprecation import Deprecation
+
 MAX_TEXT: Final = 200
 MAX_INTEGER: Final = 2**63 - 1
 
@@ -28,6 +30,7 @@ class Kind(Enum):
     INSTANT = auto()  # UTC, to the microsecond
     TIME_OF_DAY = auto()  # where the institution is, to the minute
     DECIMAL = auto()  # two places, as a string
+    MONEY = auto()  # as many places as the currency has, as a string
     JSON = auto()  # made by a statement
 
 
@@ -46,6 +49,11 @@ class Field:
     is_searchable: bool = False
     of: tuple[str, ...] = ()
     nested: Nested | None = None
+    # For the API's document: whether it may be null, which values there are (empty: any), and one that it may have.
+    is_nullable: bool = False
+    values: tuple[str, ...] = ()
+    example: object = None
+    deprecation: Deprecation | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,8 @@ class Filter:
     condition: str
     kind: Kind
     words: str
+    values: tuple[str, ...] = ()
+    example: object = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 from django.http import QueryDict
@@ -116,12 +116,27 @@ def fields_of(resource: Resource, given: QueryDict) -> tuple[str, ...]:
     return fields
 
 
+def item_query_of(resource: Resource, given: QueryDict) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Which fields are asked for of one row, and what narrows it further, by the name of the filter. As above."""
+    parameters = Parameters(given, [*resource.filters, FIELDS])
+    fields = parameters.read(FIELDS, lambda text: _fields(resource, text), tuple(resource.by_name))
+    filters = {each.name: value for each, value in _filters(resource, parameters)}
+    parameters.refuse_faults()
+    return fields, filters
+
+
 def _filters(resource: Resource, parameters: Parameters) -> tuple[tuple[Filter, object], ...]:
     def value(each: Filter) -> object:
-        return parameters.read(each.name, lambda text: parsed(text, each.kind), None)
+        return parameters.read(each.name, lambda text: _one_of(each.values, parsed(text, each.kind)), None)
 
     known = resource.filters
     return tuple((known[name], value(known[name])) for name in parameters.names(known))
+
+
+def _one_of(values: Sequence[str], value: object) -> object:
+    if values and value not in values:
+        raise ValueError(f"Write {' or '.join(values)}.")
+    return value
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -11,14 +11,16 @@ from django.conf import settings
 from django.http import Http404, HttpResponse
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from apiauth.statements import Statement
 from apiauth.views import ConsumerView
 from registration.api.lists.answers import answer
 from registration.api.lists.cursors import Position, cursor_of
+from registration.api.lists.deprecation import Deprecation, headers_of
 from registration.api.lists.fields import Resource, parsed
-from registration.api.lists.query import CURSOR, Query, fields_of, query_of
-from registration.api.lists.sql import Condition, item_statement, page_of, page_statement
+from registration.api.lists.query import CURSOR, FIELDS, Query, fields_of, query_of
+from registration.api.lists.sql import Condition, Page, item_statement, page_of, page_statement
 
 READING = frozenset({"GET", "HEAD"})
 
@@ -27,6 +29,7 @@ class ResourceView(ConsumerView):
     """What a list and a row have in common. A subclass says what is read, and `limits` of what."""
 
     resource: ClassVar[Resource]
+    deprecation: ClassVar[Deprecation | None] = None
     fault: ValidationError | Http404 | None = None
 
     def beside(self) -> Statement | None:
@@ -43,6 +46,27 @@ class ResourceView(ConsumerView):
         """The statement that reads what is asked for. Raises ValidationError, or Http404 for what cannot be there."""
         raise NotImplementedError
 
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        final = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in headers_of(self._deprecations()).items():
+            final.headers[name] = value
+        return final
+
+    def _deprecations(self) -> Iterator[Deprecation]:
+        """Of the view itself, and of the fields that are asked for."""
+        asked = (
+            self.request.GET.get(FIELDS, "").split(",")
+            if FIELDS in self.request.GET
+            else self.resource.by_name
+        )
+        fields = [field.deprecation for field in self.resource.fields if field.name in asked]
+        yield from (each for each in (self.deprecation, *fields) if each)
+
+    def refuse_fault(self) -> None:
+        """Raises what is wrong with the request."""
+        if self.fault:
+            raise self.fault
+
     def limits(self) -> Iterable[Condition]:
         """What the caller may see at all; conditions may refer to the table `caller` and its consumer_id."""
         return ()
@@ -57,10 +81,13 @@ class ListView(ResourceView):
         self.query = query_of(self.resource, self.request.GET)
         return page_statement(self.resource, self.query, *self.limits())
 
+    def page(self) -> Page:
+        """The page that was read."""
+        return page_of(self.found, self.query)
+
     def get(self, request: Request, **kwargs: Any) -> HttpResponse:
-        if self.fault:
-            raise self.fault
-        page = page_of(self.found, self.query)
+        self.refuse_fault()
+        page = self.page()
         links = self._link(page.following, is_forward=True), self._link(page.preceding, is_forward=False)
         return answer(
             request, b'{"next":%b,"previous":%b,"results":[%b]}' % (*links, ",".join(page.items).encode())
@@ -81,7 +108,10 @@ class ItemView(ResourceView):
     found_by: ClassVar[str]
 
     def reading(self) -> Statement:
-        fields = fields_of(self.resource, self.request.GET)
+        return self.item(fields_of(self.resource, self.request.GET))
+
+    def item(self, fields: tuple[str, ...]) -> Statement:
+        """The statement that reads some fields of the row. Raises Http404 for what cannot be its name."""
         key = self.resource.by_name[self.found_by]
         try:
             asked = (f"{key.sql} = %s", parsed(str(self.kwargs[self.found_by]), key.kind))
@@ -90,8 +120,7 @@ class ItemView(ResourceView):
         return item_statement(self.resource, fields, asked, *self.limits())
 
     def get(self, request: Request, **kwargs: Any) -> HttpResponse:
-        if self.fault:
-            raise self.fault
+        self.refuse_fault()
         (item,) = self.found
         if item is None:
             raise Http404

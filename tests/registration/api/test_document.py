@@ -1,0 +1,136 @@
+"""The document says what is served: it is current, breaks nothing, and outside judges find nothing against it."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django.live_server_helper import LiveServer
+
+from apiauth.models import User
+from apiauth.scopes import SCOPES
+from registration.api import published
+from registration.api.compatibility import breaking_changes
+from registration.api.docs import document
+from registration.disclosure import grant, students_named
+from tests.apiauth.conftest import MakePartner
+from tests.bearers import make_token
+from tests.university import make_section, make_students, make_terms
+
+STATUSES = "/api/v1/enrollment-statuses/"
+
+
+# --- what is published ------------------------------------------------------------------------------------
+
+
+def test_the_published_document_is_what_the_code_says() -> None:
+    assert published.what_breaks() == []
+    assert published.FILE.read_text() == published.as_yaml(document()), "run ./matricula api_document"
+
+
+def fields(made: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = made["components"]["schemas"]["EnrollmentStatuses"]["properties"]
+    return found
+
+
+def operation(made: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = made["paths"][STATUSES]["get"]
+    return found
+
+
+BREAKING: dict[str, Callable[[dict[str, Any]], object]] = {
+    "is gone": lambda made: made["paths"].pop(STATUSES),
+    "needs another scope": lambda made: operation(made).update(security=[{"oauth2": ["billing:read"]}]),
+    "the parameter term is gone": lambda made: operation(made)["parameters"].pop(0),
+    "load is gone": lambda made: fields(made).pop("load"),
+    "credits is something else": lambda made: fields(made).update(credits={"type": "number"}),
+    "status may be null now": lambda made: fields(made)["status"].update(nullable=True),
+    "no answer 304": lambda made: operation(made)["responses"].pop("304"),
+    "campus is newly asked for": lambda made: operation(made)["parameters"].append(
+        {"name": "campus", "required": True, "schema": {"type": "string"}}
+    ),
+    "secret is newly asked for in the body": lambda made: made["components"]["schemas"][
+        "SubscriptionRequest"
+    ]["required"].append("secret"),
+}
+
+
+@pytest.mark.parametrize("words", BREAKING)
+def test_a_change_that_breaks_a_program_is_found(words: str) -> None:
+    before, after = document(), copy.deepcopy(document())
+    BREAKING[words](after)
+    assert any(words in each for each in breaking_changes(before, after))
+
+
+def test_what_is_added_breaks_nothing() -> None:
+    before, after = document(), copy.deepcopy(document())
+    fields(after)["campus"] = {"type": "string"}
+    operation(after)["parameters"].append({"name": "campus", "required": False, "schema": {"type": "string"}})
+    after["paths"]["/api/v1/rooms/"] = after["paths"][STATUSES]
+    assert breaking_changes(before, after) == []
+
+
+def test_each_operation_says_its_scope_and_its_errors() -> None:
+    flow = document()["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]
+    assert flow == {
+        "tokenUrl": "/oauth/token/",
+        "scopes": {name: each.words for name, each in SCOPES.items()},
+    }
+    for path, operations in document()["paths"].items():
+        for each in operations.values():
+            ((scope,),) = (needed["oauth2"] for needed in each["security"])
+            assert scope in SCOPES
+            assert scope in each["description"]
+            assert each["summary"]
+            problems = {status for status in each["responses"] if status >= "400"}
+            assert {"400", "401", "403", "429", "500"} <= problems
+            assert ("{" in path) == ("404" in problems)
+
+
+# --- who may read it --------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/api/v1/openapi.json", "/api/v1/docs/"])
+def test_the_document_is_for_consumers_and_staff(client: Client, partner: MakePartner, address: str) -> None:
+    refused = client.get(address)
+    assert (refused.status_code, refused["WWW-Authenticate"]) == (401, 'Bearer realm="api"')
+    token = make_token(partner(scopes=["calendar:read"]).consumer)
+    assert client.get(address, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    client.force_login(User.objects.create_user("visitor", "v@example.edu", "x"))
+    assert client.get(address).status_code == 403
+    client.force_login(User.objects.create_user("clerk", "c@example.edu", "x", is_staff=True))
+    assert client.get(address).status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_person_is_asked_to_sign_in_first(client: Client) -> None:
+    answer = client.get("/api/v1/docs/", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/login/?next=/api/v1/docs/")
+
+
+# --- outside judges ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_schemathesis_finds_nothing(live_server: LiveServer, partner: MakePartner, tmp_path: Path) -> None:
+    make_section(make_terms()[0])
+    make_students(3)
+    consumer = partner(hourly_limit=1_000_000).consumer
+    grant(consumer, students_named("all"), purpose="Judging")
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("st"), "run", f"{live_server.url}/api/v1/openapi.json",
+            "--header", f"Authorization: Bearer {make_token(consumer)}", "--url", live_server.url,
+            "--exclude-checks", "positive_data_acceptance", "--max-examples", "6", "--seed", "1",
+            "--no-color", "--suppress-health-check", "all",
+        ],
+        capture_output=True, text=True, timeout=110, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
