@@ -1,41 +1,27 @@
 """The peer that most would build: a ModelViewSet of the REST framework, tokens by django-oauth-toolkit, its throttle.
 
-A WSGI application: `gunicorn integrations.management.benchmarks.peers.plain_drf:application`. Its settings are those that the
-packages' own tutorials arrive at, on the product's tables.
+A WSGI application: `gunicorn integrations.management.benchmarks.peers.plain_drf:application`. It stands on the product's tables
+(and so on its applications); whatever of the settings is on a request's way is what the packages' own tutorials arrive at.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 
 import django
-import environ
 from django.conf import settings
 
-settings.configure(
-    SECRET_KEY="of a server that is gone after the run",  # noqa: S106
-    ALLOWED_HOSTS=["127.0.0.1"],
-    ROOT_URLCONF=__name__,
-    USE_TZ=True,
-    LOGGING_CONFIG=None,
-    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-    DATABASES={"default": {**environ.Env.db_url_config(os.environ["DATABASE_URL"]), "CONN_MAX_AGE": 60}},
-    CACHES={
+_PLAIN: Final[dict[str, Any]] = {
+    "ROOT_URLCONF": __name__,
+    "CACHES": {
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": os.environ["REDIS_URL"],
             "KEY_PREFIX": os.environ["COUNTERS_PREFIX"],
         }
     },
-    AUTH_USER_MODEL="apiauth.User",
-    OAUTH2_PROVIDER_APPLICATION_MODEL="apiauth.Consumer",
-    OAUTH2_PROVIDER={"SCOPES": {"sections:read": "Read sections"}},
-    INSTALLED_APPS=[
-        *(f"django.contrib.{name}" for name in ("auth", "contenttypes", "sessions", "messages")),
-        *("rest_framework", "oauth2_provider", "audit", "apiauth", "registration"),
-    ],
-    MIDDLEWARE=[
+    "MIDDLEWARE": [
         "django.middleware.security.SecurityMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.common.CommonMiddleware",
@@ -44,8 +30,13 @@ settings.configure(
         "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
     ],
-    REST_FRAMEWORK={"DEFAULT_THROTTLE_RATES": {"api": "1000000/second"}},
-)
+    "OAUTH2_PROVIDER": {"SCOPES": {"sections:read": "Read sections"}},
+    "REST_FRAMEWORK": {"DEFAULT_THROTTLE_RATES": {"api": "1000000/second"}},
+}
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+for _name, _value in _PLAIN.items():
+    setattr(settings, _name, _value)
+settings.DATABASES["default"]["CONN_HEALTH_CHECKS"] = False
 django.setup()
 
 # Below: what can be imported once there are settings.
