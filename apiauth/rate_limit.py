@@ -26,7 +26,7 @@ from django.conf import settings
 from django.http import HttpResponseBase
 from rest_framework.exceptions import APIException
 
-from apiauth.counters import Away, counters, key
+from apiauth.counters import Away, ask, key
 from apiauth.usage import KEPT_HOURS, hour_key, last_used_key
 
 log = structlog.get_logger(__name__)
@@ -131,19 +131,9 @@ def count_request(consumer_id: int, limit: int) -> Standing:
 
 
 def _count_for_all(consumer_id: int, now: float, limit: int) -> tuple[bool, int, float]:
-    allowed, total, back_at = counters().eval(
-        _SCRIPT,
-        3,
-        key("limit", consumer_id),
-        hour_key(now),
-        last_used_key(),
-        consumer_id,
-        now,
-        limit,
-        WINDOW_SECONDS,
-        BUCKET_SECONDS,
-        KEPT_HOURS * 3600,
-    )
+    keys = (key("limit", consumer_id), hour_key(now), last_used_key())
+    values = (consumer_id, now, limit, WINDOW_SECONDS, BUCKET_SECONDS, KEPT_HOURS * 3600)
+    ((allowed, total, back_at),) = ask(("EVAL", _SCRIPT, len(keys), *keys, *values))
     return bool(allowed), int(total), float(back_at)
 
 

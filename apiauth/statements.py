@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
-from django.db import DatabaseError, InterfaceError, NotSupportedError, connection
+from django.db import DatabaseError, InterfaceError, NotSupportedError, connection, models
 
 # A row as the driver gives it, which has every type that a column can have.
 Row = tuple[Any, ...]
+Found = TypeVar("Found", bound=models.Model)
 
 # Django's own statements carry their values in their text, so that each is another one: none of them is ever prepared.
 _NEVER_BY_ITSELF: Final = 2**31
@@ -40,6 +41,24 @@ def first_row(statement: Statement) -> Row | None:
             raise
         connection.close()
         return _ask(statement)
+
+
+def found(model: type[Found], columns: tuple[str, ...], row: Row) -> Found:
+    """An instance with the columns that a statement read, in their order; any other is read when it is asked for."""
+    read = dict(zip(columns, row, strict=True))
+    # In the order of the model's own columns, which is what from_db takes them for.
+    names = [field.attname for field in model._meta.concrete_fields if field.attname in read]
+    return model.from_db(connection.alias, names, [_converted(model, name, read[name]) for name in names])
+
+
+def _converted(model: type[models.Model], column: str, value: Any) -> Any:
+    """A value as the model's field has it: SQLite keeps days and moments as text."""
+    if connection.vendor == "postgresql" or value is None:
+        return value
+    expression = model._meta.get_field(column).cached_col  # type: ignore[union-attr]  # of every column
+    for convert in connection.ops.get_db_converters(expression):
+        value = convert(value, expression, connection)
+    return value
 
 
 def _is_of_the_connection(error: Exception) -> bool:

@@ -22,7 +22,7 @@ from typing import Final
 
 import structlog
 
-from apiauth.counters import Away, counters, key
+from apiauth.counters import Away, ask, counters, key
 from apiauth.networks import source_of
 
 log = structlog.get_logger(__name__)
@@ -55,10 +55,9 @@ def seconds_to_wait(attempt: Attempt) -> int:
     """How long the attempt must wait before it is looked at; 0: not at all."""
     now = time.time()
     try:
-        pipeline = counters().pipeline(transaction=False)
-        for name in attempt.keys:
-            pipeline.zrangebyscore(name, f"({now - WINDOW_SECONDS}", "+inf", withscores=True)
-        counted = [[moment for _, moment in entries] for entries in pipeline.execute()]
+        since = f"({now - WINDOW_SECONDS}"
+        answers = ask(*(("ZRANGEBYSCORE", name, since, "+inf", "WITHSCORES") for name in attempt.keys))
+        counted = [[float(moment) for moment in answer[1::2]] for answer in answers]
     except Away:
         counted = [_own.since(name, now - WINDOW_SECONDS) for name in attempt.keys]
     return max(_wait(moments, now) for moments in counted)

@@ -46,7 +46,7 @@ def record_or_count(
         actor_name=writable(actor.name, 150),
         ends_at=now + WINDOW,
     )
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):  # what fails here fails with what it belongs to
         times = _count(flood, now)
         while times is None:  # its minute is over
             _write_over(flood)

@@ -87,13 +87,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "audit.middleware.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "config.middleware.StaticFilesMiddleware",
+    "config.middleware.CspMiddleware",
+    "config.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "config.middleware.AuthenticationMiddleware",
+    "config.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -246,7 +246,8 @@ PASSWORD_HASHERS = [
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
 # What is counted across processes: failed client authentications, refusals, requests of consumers.
 COUNTERS_URL = REDIS_URL or f"unix://{BROKER_SOCKET}"
-COUNTERS_PREFIX = "matricula"
+# Two installations on one server have each a prefix of their own.
+COUNTERS_PREFIX = env.str("COUNTERS_PREFIX", default="matricula")
 
 # --- partners --------------------------------------------------------------------------------------------
 

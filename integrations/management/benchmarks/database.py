@@ -1,0 +1,51 @@
+"""A database that is there for one run: beside the installation's own, on the same server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import quote
+
+from django.core.management import call_command
+from django.db import connection
+
+_SUFFIX: Final = "_bench"
+
+
+@contextmanager
+def scratch_database() -> Iterator[str]:
+    """Make an empty database with the product's tables, lead this process to it, and yield its address. It is dropped at the
+    end, and at the start where a run was killed."""
+    own = connection.settings_dict["NAME"]
+    scratch = f"{own}{_SUFFIX}_{os.getuid()}"
+    _recreate(scratch)
+    try:
+        _lead_to(scratch)
+        call_command("migrate", verbosity=0)
+        yield _address(connection.settings_dict)
+    finally:
+        _lead_to(own)
+        with connection.cursor() as cursor:
+            cursor.execute(_drop(scratch))
+
+
+def _recreate(name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_drop(name))
+        cursor.execute(f"CREATE DATABASE {connection.ops.quote_name(name)}")
+
+
+def _drop(name: str) -> str:
+    return f"DROP DATABASE IF EXISTS {connection.ops.quote_name(name)} WITH (FORCE)"
+
+
+def _lead_to(name: str) -> None:
+    connection.close()
+    connection.settings_dict["NAME"] = name
+
+
+def _address(at: dict[str, Any]) -> str:
+    who = f"{quote(at['USER'] or '')}:{quote(at['PASSWORD'] or '')}@" if at["USER"] else ""
+    return f"postgres://{who}{at['HOST'] or '127.0.0.1'}:{at['PORT'] or 5432}/{quote(at['NAME'])}"

@@ -1,0 +1,1 @@
+"""What others would have built: the same answers from the same tables, each a server of its own."""
