@@ -68,7 +68,7 @@ def test_a_contest_is_run_and_leaves_nothing(name: str, peers: set[str]) -> None
 
 
 def test_without_wrk_it_is_said_where_to_get_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.connection, "vendor", "postgresql", raising=False)
+    monkeypatch.setattr(connection, "vendor", "postgresql", raising=False)
     settings.EMBEDDED = False
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(CommandError, match="apt install wrk"):
