@@ -63,6 +63,7 @@ def show_life() -> None:
         diagnosis.watch_disk()
 
 
+@shared_task
 def deliver() -> None:
     """Work off the outbox for a while; whoever stops before the end rings for the next."""
     done = work_off(DELIVERY_SECONDS)

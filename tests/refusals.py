@@ -59,8 +59,10 @@ def insert(model: type[models.Model], values: Mapping[str, Any]) -> models.Model
 
 @contextmanager
 def rolled_back() -> Iterator[None]:
-    """Undo what happens inside."""
-    with transaction.atomic():
+    """Undo what happens inside: a transaction of the test, as the one around it is, and none of the product's."""
+    block = transaction.atomic()
+    block._from_testcase = True  # type: ignore[attr-defined]
+    with block:
         yield
         transaction.set_rollback(True)
 

@@ -15,7 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from audit.admin import ReadOnlyAdmin
+from audit.admin import LooksAreAudited, ReadOnlyAdmin
 from audit.trails import trail_address
 from integrations.admin.badges import ATTEMPT_TONES, message_badge
 from integrations.admin.library import act_on_library_account
@@ -27,7 +27,8 @@ from registration.models import Student
 
 
 @admin.register(OutboxMessage)
-class OutboxMessageAdmin(ReadOnlyAdmin):
+class OutboxMessageAdmin(LooksAreAudited, ReadOnlyAdmin):
+    lists_records = False
     list_display = ["number", "badge", "what", "about", "attempts", "created_at", "said"]
     list_display_links = ["number"]
     list_filter = ["status", "connection", "kind"]

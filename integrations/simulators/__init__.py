@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from integrations.simulators.aid import AidOffice
 from integrations.simulators.housing import HousingOffice
+from integrations.simulators.koha import Koha
 from integrations.simulators.starrez import StarRez
 from integrations.simulators.system import System
 
-SYSTEMS: dict[str, type[System]] = {system.name: system for system in (AidOffice, HousingOffice, StarRez)}
+SYSTEMS: dict[str, type[System]] = {
+    system.name: system for system in (AidOffice, HousingOffice, StarRez, Koha)
+}

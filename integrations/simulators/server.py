@@ -160,8 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send(self, part: bytes) -> None:
         """Send bytes of the body. Raises OSError when the caller has hung up."""
-        self.wfile.write(part)
+        # Counted first: whoever has the answer finds it counted.
         self.server.load.count(len(part))
+        self.wfile.write(part)
 
     def pause(self, seconds: float) -> bool:
         """Wait, but no longer than the server runs and the caller listens. Returns whether both still do."""

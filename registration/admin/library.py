@@ -12,7 +12,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from audit.admin import ReadOnlyAdmin
+from audit.admin import LooksAreAudited, ReadOnlyAdmin
 from registration import operations
 from registration.models import LibraryAccount
 from registration.operations.library import accounts_ending, checksum_of
@@ -21,7 +21,8 @@ ACCOUNTS_SHOWN = 200
 
 
 @admin.register(LibraryAccount)
-class LibraryAccountAdmin(ReadOnlyAdmin):
+class LibraryAccountAdmin(LooksAreAudited, ReadOnlyAdmin):
+    student_number = "student.number"
     list_display = [
         "profile",
         "status",

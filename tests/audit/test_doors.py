@@ -13,7 +13,9 @@ ENTRIES = {"audit.record", "audit.record_or_count", "audit.floods.record_or_coun
 
 # Commands that leave no event, and why.
 COMMANDS_WITHOUT_EVENTS = {
+    "api_document": "writes down what the API is, and knows no row",
     "audit_roles": "prints statements, and runs none of them",
+    "doctor": "changes nothing, and tells of parts",
     "seal_audit": "proves events, and is none: a seal for each sealing would never end",
     "simulate": "stands in for another system, and knows nothing of ours",
     "verify_audit": "changes nothing, and tells of events by number",
@@ -25,6 +27,8 @@ TASKS_WITHOUT_EVENTS = {
     "audit.tasks.export_hourly_head": "as seal_audit",
     "apiauth.tasks.store_usage": "figures, of requests that are counted already",
     "apiauth.tasks.remove_expired_tokens": "each issuance is on the trail with its hour",
+    "integrations.tasks.show_life": "a moment that the next one replaces; an outage is an alert",
+    "integrations.tasks.sweep_runs": "rings for runs, whose trail they keep themselves; a silent feed is an alert",
     "integrations.tasks.notice_certificates": "an alert is a row that stays",
     "integrations.tasks.verify_ledger": "the same; it changes nothing else",
     "integrations.tasks.send_alerts": "an alert is a row that stays, with when it was sent",

@@ -12,7 +12,8 @@ import pytest
 from django.apps import apps
 from django.db import IntegrityError, models, transaction
 
-from apiauth.models import User
+from apiauth.models import Consumer, User
+from apiauth.operations import create_consumer
 from integrations.models import (
     Alert,
     AlertNotice,
@@ -35,6 +36,7 @@ from integrations.models import (
     SyncLink,
     SyncRun,
     TermCode,
+    WebhookSubscription,
 )
 from integrations.models.plan import ChangeAction
 from integrations.models.run import LIVE_STATUSES, RunStatus
@@ -77,6 +79,12 @@ def boundary(db: None) -> None:
         )
     )
     Allowance.objects.create(key="connection:1")
+    WebhookSubscription.objects.create(
+        consumer=create_consumer("Partner", scopes=["webhooks:manage"]).consumer,
+        url="https://partner.example/hooks",
+        event_types=["enrollment.changed"],
+        secret="made-up",
+    )
     message = OutboxMessage.objects.create(**RIGHT[OutboxMessage]() | {"key": "library:7:1"})
     DeliveryAttempt.objects.create(message=message, number=1, fence=1, started_at=NOW, holder="host:1")
 
@@ -193,6 +201,12 @@ RIGHT: dict[type[models.Model], Values] = {
         "text": "Why",
         "last_seen_at": NOW,
     },
+    WebhookSubscription: lambda: {
+        "consumer": Consumer.objects.get(),
+        "url": "https://partner.example/others",
+        "event_types": ["enrollment.changed"],
+        "secret": "made-up",
+    },
     AlertNotice: lambda: {"alert": Alert.objects.get(), "person": reader(), "moment": "over", "due_at": NOW},
     AlertSubscription: lambda: {"person": reader()},
 }
@@ -304,6 +318,12 @@ CASES = [
     Case("alert_one_open_an_incident", Alert, {"incident": "sync:aid"}),
     Case("alert_says_what", Alert, {"title": ""}),
     Case("alert_says_what", Alert, {"text": ""}),
+    Case(
+        "webhook_subscription_once_an_address", WebhookSubscription, {"url": "https://partner.example/hooks"}
+    ),
+    Case("webhook_subscription_over_https", WebhookSubscription, {"url": "http://partner.example/others"}),
+    Case("webhook_subscription_present_one_has_a_secret", WebhookSubscription, {"secret": b""}),
+    Case("webhook_subscription_present_one_has_a_secret", WebhookSubscription, {"ended_at": NOW}),
     *(Case("alert_severity_known", Alert, {"severity": wrong}) for wrong in (0, 4)),
     Case("alert_notice_once_a_moment", AlertNotice, {"moment": "opened", "person": reader}),
     Case("alert_notice_moment_known", AlertNotice, {"moment": "later"}),

@@ -232,6 +232,7 @@ CASES = [
     Case("college_named", College, {"code": ""}),
     Case("college_named", College, {"name": ""}),
     Case("program_named", Program, {"code": ""}),
+    Case("program_full_time_credits_positive", Program, {"full_time_credits": 0}),
     Case("program_named", Program, {"name": ""}),
     Case("student_numbered_and_named", Student, {"number": ""}),
     Case("student_numbered_and_named", Student, {"family_name": ""}),

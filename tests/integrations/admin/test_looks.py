@@ -20,7 +20,7 @@ from audit.models import AuditEvent
 from audit.trails import trail_address
 from integrations.admin.progress import STOP_ASKING
 from integrations.alerts import open_incident
-from integrations.models import Connection, RejectedRecord, Stream, SyncRun, TermCode
+from integrations.models import Connection, OutboxMessage, RejectedRecord, Stream, SyncRun, TermCode
 from registration import operations
 from registration.models import (
     College,
@@ -104,6 +104,11 @@ def university(students: list[Student], feed: Feed, sync: Sync) -> None:
         changed_by="boss",
         changed_at=timezone.now(),
     )
+    OutboxMessage.objects.create(
+        connection=Connection.objects.get(), kind="library.provision", key="library:0:1", subject="library:0",
+        payload={"student": students[0].pk},
+        cause="Enrolled", created_at=timezone.now(), due_at=timezone.now(),
+    )  # fmt: skip
     open_incident("test", title="A test", text="Something is the matter.")
     create_consumer("Partner", scopes=["catalogue:read"])
     CollegeMember.objects.create(user=User.objects.create_user("principal"), college=College.objects.get())
