@@ -10,12 +10,11 @@ import orjson
 from django.conf import settings
 from django.test import Client
 
-from integrations.management.benchmarks.catalogue import SECTIONS, TOKEN, Keys
+from integrations.management.benchmarks.catalogue import TOKEN, Keys
 from integrations.management.benchmarks.contest import PRODUCT, Contestant, Effort, lines_of
 from integrations.management.benchmarks.load import Load
 from integrations.management.benchmarks.servers import PEERS, Server
 
-PAGE_SIZE: Final = 100
 SMALL_PAGE: Final = 4
 _BEARER: Final = f"Bearer {TOKEN}"
 _PRODUCT: Final = Server("config.wsgi")
@@ -23,7 +22,8 @@ _PRODUCT: Final = Server("config.wsgi")
 
 def page_lines(environment: Mapping[str, str], effort: Effort) -> Iterator[dict[str, Any]]:
     """A token, a scope, a limit and a page of 100 sections, beside a plain ModelViewSet and a fast hand-written server."""
-    numbered = [f"/sections/?page={place + 1}" for place in range(SECTIONS // PAGE_SIZE)]
+    product = Load(_addresses("/api/v1/sections/"), _BEARER)
+    numbered = [f"/sections/?page={place + 1}" for place in range(len(product.paths))]
 
     def results(body: Any) -> Any:
         return body["results"]
@@ -31,7 +31,6 @@ def page_lines(environment: Mapping[str, str], effort: Effort) -> Iterator[dict[
     def peer(name: str, server: Server) -> Contestant:
         return Contestant(name, server, Load(numbered, _BEARER), results)
 
-    product = Load(_addresses("/api/v1/sections/"), _BEARER)
     return lines_of(
         "api",
         [

@@ -36,8 +36,8 @@ class Keys:
 
 
 @transaction.atomic
-def load_catalogue() -> Keys:
-    """Fill an empty database. Returns the keys of its one consumer, which TOKEN is a token of too."""
+def load_catalogue(count: int = SECTIONS) -> Keys:
+    """Fill an empty database with `count` sections. Returns the keys of its one consumer, which TOKEN is a token of too."""
     chance = random.Random(12)  # noqa: S311  data, not secrets
     terms, courses = _terms(), _courses()
     sections = Section.objects.bulk_create(
@@ -47,7 +47,7 @@ def load_catalogue() -> Keys:
             crn=str(10_000 + place),
             capacity=chance.randrange(20, 60),
         )
-        for place in range(SECTIONS)
+        for place in range(count)
     )
     _meetings(sections, chance)
     _seats(sections)

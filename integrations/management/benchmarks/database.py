@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from django.core.management import call_command
-from django.db import connection
+from django.db import ProgrammingError, connection
 
 _SUFFIX: Final = "_bench"
 
@@ -32,9 +32,15 @@ def scratch_database() -> Iterator[str]:
 
 
 def _recreate(name: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(_drop(name))
-        cursor.execute(f"CREATE DATABASE {connection.ops.quote_name(name)}")
+    """Raises RuntimeError where the role may not make databases, as an installation's own may not (docs/operations.md)."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_drop(name))
+            cursor.execute(f"CREATE DATABASE {connection.ops.quote_name(name)}")
+    except ProgrammingError as error:
+        raise RuntimeError(
+            "The role of DATABASE_URL may not make a database: give one that may (CREATEDB), on a server for measuring."
+        ) from error
 
 
 def _drop(name: str) -> str:

@@ -3,72 +3,90 @@ people, on a quiet machine (docs/performance.md)."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django.fixtures import Settings
 
 from apiauth.counters import counters
-from integrations.management.benchmarks.contest import Turn, _refuse_differences
+from apiauth.rate_limit import count_request
+from integrations.management.benchmarks import database
+from integrations.management.benchmarks.api import page_lines, token_lines
+from integrations.management.benchmarks.catalogue import load_catalogue
+from integrations.management.benchmarks.contest import Effort, Turn, _refuse_differences
 from integrations.management.benchmarks.load import Measured
 from integrations.management.commands import bench
+from tests.apiauth.conftest import counted, counting_server
+from tests.database_roles import become_owner, become_runtime
 from tests.processes import environment
 
+__all__ = ["counted", "counting_server"]
+
 ROOT = Path(__file__).resolve().parents[3]
-REQUESTS = 30
+EFFORT = Effort(rounds=1, requests=30)
 
 
-def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own: it leads its process to another database."""
-    return subprocess.run(
-        [sys.executable, "manage.py", "bench", *arguments],
-        cwd=ROOT,
-        env={**environment(), **more},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("name", "peers"),
-    [
-        ("api", {"product", "plain DRF", "FastAPI and asyncpg", "page 500"}),
-        ("token", {"product", "raw WSGI"}),
-    ],
-)
-def test_a_contest_is_run_and_leaves_nothing(name: str, peers: set[str]) -> None:
-    done = run(name, "--rounds", "1", "--requests", str(REQUESTS))
+@pytest.mark.django_db(transaction=True)
+def test_contestants_answer_alike_and_are_compared(counting_server: str, settings: Settings) -> None:
     if connection.vendor != "postgresql":
-        assert "set DATABASE_URL (PostgreSQL) and REDIS_URL" in done.stderr
+        with pytest.raises(CommandError, match=r"set DATABASE_URL \(PostgreSQL\) and REDIS_URL"):
+            call_command("bench", "api")
         return
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    verdicts = [line for line in lines if "ratio" in line]
-    assert {line["peer"] for line in verdicts} == peers
-    assert all(line["rps"] > 0 and line["ratio"] > 0 for line in verdicts)
-    assert all(line["ratio"] == 1 for line in verdicts if line["peer"] == "product")
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_database WHERE datname LIKE '%%\\_bench\\_%%' AND datname LIKE %s", [
-            f"{connection.settings_dict['NAME']}%"
-        ])  # fmt: skip
-        assert cursor.fetchone() == (0,)
-    client: Any = counters()
-    assert list(client.scan_iter("*bench-*")) == []
+    keys = load_catalogue(250)
+    servers = environment(COUNTERS_PREFIX=settings.COUNTERS_PREFIX, BASE_URL=settings.BASE_URL)
+    lines = [*page_lines(servers, EFFORT), *token_lines(keys, servers, EFFORT)]
+    verdicts = [(line["bench"], line["peer"]) for line in lines if line.get("ratio", 0) > 0]
+    assert verdicts == [
+        ("api", "product"),
+        ("api", "plain DRF"),
+        ("api", "FastAPI and asyncpg"),
+        ("token", "product"),
+        ("token", "raw WSGI"),
+    ]
+    assert all(line["rps"] > 0 for line in lines)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_of_its_own_is_there_for_the_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "postgresql":  # where the command runs nothing
+        return
+    own = connection.settings_dict["NAME"]
+
+    def names() -> set[str]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT datname FROM pg_database")
+            return {name for (name,) in cursor.fetchall()}
+
+    with pytest.raises(RuntimeError, match="CREATEDB"), database.scratch_database():
+        pass  # the role of production, and of these tests
+    before, migrated = names(), list[str]()
+    monkeypatch.setattr(database, "call_command", lambda *_, **__: migrated.extend(names() - before))
+    become_owner()
+    try:
+        with database.scratch_database() as address:
+            (made,) = migrated
+            assert connection.settings_dict["NAME"] == made
+            assert address.endswith(f"/{made}")
+    finally:
+        become_runtime()
+    assert (names(), connection.settings_dict["NAME"]) == (before, own)
+
+
+def test_what_is_counted_in_a_run_is_forgotten_after_it(counting_server: str, settings: Settings) -> None:
+    kept = settings.COUNTERS_PREFIX
+    with bench.own_counts() as prefix:
+        assert settings.COUNTERS_PREFIX == prefix != kept
+        count_request(1, 10)
+        assert list(counters().scan_iter(f"{prefix}*"))
+    assert list(counters().scan_iter(f"{prefix}*")) == []
+    assert kept == settings.COUNTERS_PREFIX
 
 
 def test_without_wrk_it_is_said_where_to_get_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "vendor", "postgresql", raising=False)
+    monkeypatch.setattr(connection, "vendor", "postgresql")
     settings.EMBEDDED = False
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(CommandError, match="apt install wrk"):
@@ -88,6 +106,5 @@ def test_who_answers_otherwise_is_not_compared() -> None:
 
 def test_what_it_installs_is_what_it_says() -> None:
     path = bench.INSTALL.rpartition(" ")[2]
-    assert settings.BASE_DIR == ROOT
     named = (ROOT / path).read_text()
     assert all(f"\n{name}==" in named for name in bench.PACKAGES)
