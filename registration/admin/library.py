@@ -62,12 +62,15 @@ class LibraryAccountAdmin(LooksAreAudited, ReadOnlyAdmin):
         if request.method == "POST":
             return _approve(request)
         ending = accounts_ending()
+        shown = list(ending.select_related("student").order_by("student__number")[:ACCOUNTS_SHOWN])
+        count = ending.count()
+        self.record_look(request, rows=shown, found=count)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": "Library accounts to be ended",
-            "accounts": ending.select_related("student").order_by("student__number")[:ACCOUNTS_SHOWN],
-            "count": ending.count(),
+            "accounts": shown,
+            "count": count,
             "wanted": LibraryAccount.objects.wanted().count(),
             "checksum": checksum_of(ending),
             "may_approve": request.user.has_perm("registration.override_libraryaccount"),

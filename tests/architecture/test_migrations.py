@@ -19,6 +19,9 @@ from psycopg import sql
 
 from tests.refusals import promised_triggers, refusals_in_migrations
 
+# Every migration three times over, beside another test on the same two processors.
+pytestmark = pytest.mark.timeout(450)
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("integrations", "registration", "apiauth", "audit")
 
@@ -107,7 +110,7 @@ def stages(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> S
     with empty_database(tmp_path_factory.mktemp("instance")) as environment:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", THERE_AND_BACK, *ROOMS],
-            cwd=ROOT, env=environment, capture_output=True, timeout=110, check=False,
+            cwd=ROOT, env=environment, capture_output=True, timeout=400, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     found: Stages = orjson.loads(done.stdout)
