@@ -10,6 +10,7 @@ from django.db.models import Count, Sum
 from audit.models import AuditEvent
 from audit.sealing import seal_events
 from audit.verification import verify_trail
+from integrations.alerts import Incident
 from integrations.models import Alert, Change, RunLease, SyncLink, SyncRun
 from integrations.models.run import RunStatus
 from integrations.sync.verification import verify_ledger
@@ -108,7 +109,9 @@ def _alerts(runs: list[SyncRun]) -> Iterator[str]:
     )
     if raised > len(failed):
         yield f"{len(failed)} runs failed and {raised} alerts were raised."
-    if still_open := list(Alert.objects.open().values_list("title", flat=True)):
+    # That beat or the workers were away is told for an hour after they are back: here they were killed on purpose.
+    told_for_a_while = Alert.objects.open().exclude(incident__in=[Incident.BEAT, Incident.WORKER])
+    if still_open := list(told_for_a_while.values_list("title", flat=True)):
         yield f"Alerts are open though all is well: {still_open}"
 
 
