@@ -32,7 +32,7 @@ def _ring_while_wanted() -> None:
         try:
             _is_wanted.clear()
             current_app.send_task("integrations.tasks.deliver")
-        except (OperationalError, OSError):
-            log.warning("outbox.ring_lost")
+        except (OperationalError, OSError) as error:
+            log.warning("outbox.ring_lost", error=type(error).__name__, cause=type(error.__cause__).__name__)
         finally:
             _is_ringing.release()
