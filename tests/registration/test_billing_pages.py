@@ -9,17 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 import time_machine
-from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
-from apiauth.models import User
 from audit.models import AuditEvent
 from registration import operations
 from registration.models import FeeChange, FeeItem, FeeSchedule, HousingAssignment, LedgerEntry, Student, Term
 from registration.models.billing import EntryKind
 from registration.operations import Line
-from tests.registration.bills import charged, move_in, noon
+from tests.registration.bills import charged, move_in, noon, signed_on
 from tests.university import HALL_FEE, make_schedules, make_section, make_students, make_terms
 
 NAME, PHONE = "Grace Okafor", "+1 555 0100"
@@ -43,14 +41,6 @@ def student(term: Term) -> Student:
     one = make_students(1)[0]
     operations.enroll(one, make_section(term))
     return one
-
-
-def signed_on(role: str) -> Client:
-    user = User.objects.create_user(role.lower(), is_staff=True)
-    user.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture
