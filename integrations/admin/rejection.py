@@ -19,6 +19,7 @@ from django.urls import URLPattern, path, reverse
 
 from audit.admin import LooksAreAudited, ReadOnlyAdmin
 from integrations.admin.decision import ids_among
+from integrations.admin.raw_records import HIDDEN, may_see_raw
 from integrations.decisions import Undecided, replay_rejections
 from integrations.documents import DocumentRefused
 from integrations.models import RejectedRecord, Stream
@@ -99,7 +100,13 @@ class RejectedRecordAdmin(LooksAreAudited, ReadOnlyAdmin):
     search_fields = ["=key", "=run__id"]
     show_full_result_count = False
     fields = ["record", "state", "run", "rule", "field", "reason", "page", "position", "raw_shown"]
-    readonly_fields = ["record", "state", "raw_shown"]
+    readonly_fields = ["record", "state", "raw_shown", "raw_not_shown"]
+
+    def get_fields(self, request: HttpRequest, obj: RejectedRecord | None = None) -> list[Any]:
+        """The record as it came is there for those who may see it; to others it is said why not."""
+        if obj is None or may_see_raw(request, obj.run.stream):
+            return [*self.fields]
+        return [name if name != "raw_shown" else "raw_not_shown" for name in self.fields]
 
     @admin.display(description="Record")
     def record(self, rejected: RejectedRecord) -> str:
@@ -114,6 +121,10 @@ class RejectedRecordAdmin(LooksAreAudited, ReadOnlyAdmin):
     @admin.display(description="As it came")
     def raw_shown(self, rejected: RejectedRecord) -> str:
         return rejected.raw_text
+
+    @admin.display(description="As it came")
+    def raw_not_shown(self, rejected: RejectedRecord) -> str:
+        return HIDDEN
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[RejectedRecord]:
         return super().get_queryset(request).order_by("-id")
@@ -213,6 +224,8 @@ class RejectedRecordAdmin(LooksAreAudited, ReadOnlyAdmin):
             "total": total,
             "form": form or MappingForm(initial={"mapping": shown}),
             "trial": trial,
+            "may_see_raw": may_see_raw(request, stream),
+            "raw_hidden": HIDDEN,
             "may_decide": may_decide,
             "may_mend": may_decide and request.user.has_perm("integrations.change_connection"),
         }

@@ -25,6 +25,7 @@ from audit.admin import LooksAreAudited, ReadOnlyAdmin
 from integrations.admin.badges import run_badge
 from integrations.admin.decision import DECISIONS, WHOLE_RUN_DECISIONS
 from integrations.admin.progress import ProgressPages
+from integrations.admin.raw_records import HIDDEN, may_see_raw
 from integrations.admin.reach import reach_of
 from integrations.admin.wire import requests_of_run
 from integrations.decisions import Undecided, pinned_by
@@ -195,7 +196,9 @@ def run_context(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         ],
         "rejections": run.rejections.all()[:REJECTIONS_SHOWN] if reach.sees_all else [],
         **requests_of_run(request, run),
-        "may_see_raw": request.user.has_perm("integrations.view_rejectedrecord"),
+        "may_see_rejections": request.user.has_perm("integrations.view_rejectedrecord"),
+        "may_see_raw": may_see_raw(request, run.stream),
+        "raw_hidden": HIDDEN,
         "may_see_students": request.user.has_perm("registration.view_student"),
     }
 

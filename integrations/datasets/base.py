@@ -103,6 +103,8 @@ class Dataset(ABC):
     moves_students_whole: ClassVar[bool] = False
     # Fields whose values are shown to nobody by the way.
     masked_fields: ClassVar[frozenset[str]] = frozenset()
+    # The permission that lets somebody ask for them; nobody else sees a record as it came.
+    masked_for: ClassVar[str] = ""
     # Fields by which a registrar finds the record again; shown first on the run page.
     shown_fields: ClassVar[Sequence[str]] = ()
     # Limits that differ from the usual ones of integrations.sync.guards.

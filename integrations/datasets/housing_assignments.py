@@ -44,6 +44,7 @@ class HousingAssignments(Dataset):
     has_money: ClassVar[bool] = True
     moves_students_whole: ClassVar[bool] = True
     masked_fields: ClassVar[frozenset[str]] = MASKED
+    masked_for: ClassVar[str] = "registration.view_contact_housingassignment"
     shown_fields: ClassVar[Sequence[str]] = (
         "student_number",
         "term_code",

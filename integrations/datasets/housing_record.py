@@ -6,6 +6,7 @@ docs/datasets.md says the same in words.
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -32,6 +33,7 @@ Address = Annotated[str, _up_to(300), AsText]
 
 # What a record says of where a student can be found: shown masked, and by itself no reason to bill anybody anew.
 MASKED: Final = frozenset(CONTACT_FIELDS)
+_LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
 
 
 class HousingAssignmentRecord(CanonicalRecord):
@@ -55,8 +57,12 @@ class HousingAssignmentRecord(CanonicalRecord):
 
     @field_validator(*CONTACT_FIELDS, mode="before")
     @classmethod
-    def _nothing_for_empty(cls, value: object) -> object:
-        return None if isinstance(value, str) and not value.strip() else value
+    def _as_one_line(cls, value: object) -> object:
+        """People write an address in lines; here they stand behind each other. Of nothing but blanks nothing is left."""
+        if not isinstance(value, str):
+            return value
+        lines = (line.replace("\t", " ").strip() for line in _LINE_BREAK.split(value))
+        return ", ".join(filter(None, lines)) or None
 
     @field_validator("on_campus", mode="before")
     @classmethod

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.contrib.auth.models import Group, Permission
+from django.urls import reverse
 from pytest_django.fixtures import Settings
 from pytest_httpserver import HTTPServer
 
@@ -19,7 +21,7 @@ from integrations.sync.verification import verify_ledger
 from registration import operations
 from registration.models import FeeChange, HousingAssignment, Student, Term
 from registration.signals import housing_changed
-from tests.integrations.conftest import SyncRooms, sync_stream
+from tests.integrations.conftest import SyncRooms, signed_in, sync_stream
 from tests.integrations.rooms import HousingFeed, hall_fee, room, stays
 from tests.registration.bills import charged, move_in, noon, owed
 from tests.university import HALL_FEE, make_schedules, make_section
@@ -424,6 +426,55 @@ def test_what_cannot_be_used_is_rejected_alone(
     office.rooms = [room(1, **changes), room(2)]
     run = sync_rooms()
     assert (run.created, first_rejection(run)[1]) == (1, rule)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("12 Campus Way\r\nNorth Hall\n\n Springfield ", "12 Campus Way, North Hall, Springfield"),
+        ("12 Campus\tWay\r", "12 Campus Way"),
+        (" \r\n\t", ""),
+    ],
+)
+def test_an_address_in_lines_is_kept_on_one(
+    office: HousingFeed, sync_rooms: SyncRooms, written: str, kept: str
+) -> None:
+    office.rooms = [room(1, residence_address=written)]
+    assert sync_rooms().created == 1
+    assert HousingAssignment.objects.get().residence_address == kept
+
+
+def test_a_character_that_no_address_has_rejects_the_record(
+    office: HousingFeed, sync_rooms: SyncRooms
+) -> None:
+    office.rooms = [room(1, residence_address="12\x00Campus Way"), room(2)]
+    run = sync_rooms()
+    assert run.created == 1
+    assert "control character" in run.rejections.get().reason
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_a_rejected_record_shows_contacts_to_those_alone_who_may_look_at_them(
+    office: HousingFeed, sync_rooms: SyncRooms, sees: bool
+) -> None:
+    office.rooms = [room(1, status="InRoom", emergency_contact_name="Canary Okafor"), room(2)]
+    run = sync_rooms()
+    rejected = run.rejections.get()
+    client = signed_in("rita", role="Administrator")
+    if not sees:
+        contact = Permission.objects.get(codename="view_contact_housingassignment")
+        Group.objects.get(name="Administrator").permissions.remove(contact)
+    pages = [
+        run.get_absolute_url(),
+        reverse("admin:integrations_rejectedrecord_change", args=[rejected.pk]),
+        reverse("admin:integrations_rejectedrecord_of_stream", args=[run.stream_id]),
+    ]
+    for page in pages:
+        answer = client.get(page)
+        assert answer.status_code == 200
+        assert ("Canary Okafor" in answer.content.decode()) == sees, page
+    looks = AuditEvent.objects.filter(action__in=["syncrun.viewed", "rejectedrecord.viewed"])
+    assert looks.count() == len(pages)
 
 
 # --- what is told -----------------------------------------------------------------------------------------
