@@ -42,7 +42,7 @@ SUBSCRIPTIONS: Final = Resource(
             "subscription.url",
             Kind.TEXT,
             "Where events will be sent",
-            example="https://hooks.example.com/matricula",
+            example="https://hooks.example.org/matricula",
         ),
         Field(
             "event_types",

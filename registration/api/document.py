@@ -215,7 +215,7 @@ def _body_field(field: Any) -> Schema:
         "format": "uri",
         "maxLength": field.max_length,
         "description": field.help_text,
-        "example": "https://hooks.example.com/matricula",
+        "example": "https://hooks.example.org/matricula",
     }
 
 

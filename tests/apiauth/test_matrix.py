@@ -126,7 +126,7 @@ def test_every_cell_is_what_the_tables_say(client: Client, partner: MakePartner)
         for named in GRANTED:
             grant(who.consumer, students_named(named), purpose="The matrix")
         ids["subscription"] = subscribe(
-            who.consumer, url="https://hooks.example.com/", event_types=["term.changed"]
+            who.consumer, url="https://hooks.example.org/", event_types=["term.changed"]
         ).subscription.pk
         type(who.consumer).objects.filter(pk=who.consumer.pk).update(**columns)
         for scope in SCOPES:

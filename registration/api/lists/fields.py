@@ -103,7 +103,7 @@ class Resource:
     def filters(self) -> dict[str, Filter]:
         """Every parameter that narrows the list, by its name."""
         equal = [
-            Filter(field.name, f"{field.sql} = %s", field.kind, field.words)
+            Filter(field.name, f"{field.sql} = %s", field.kind, field.words, example=field.example)
             for field in self.fields
             if field.is_filterable
         ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from pytest_django.live_server_helper import LiveServer
 
@@ -31,7 +32,24 @@ STATUSES = "/api/v1/enrollment-statuses/"
 
 def test_the_published_document_is_what_the_code_says() -> None:
     assert published.what_breaks() == []
-    assert published.FILE.read_text() == published.as_yaml(document()), "run ./matricula api_document"
+    assert published.DOCUMENT not in published.stale_files(), "run ./matricula api_document"
+
+
+@pytest.mark.any_database
+def test_a_published_file_that_is_not_current_is_named_and_then_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stale = tmp_path / "collection.json"
+    stale.write_text("what was true once")
+    monkeypatch.setattr(published, "_FILES", {stale: lambda: "what is true"})
+    with pytest.raises(SystemExit) as ended:
+        call_command("api_document", check=True)
+    assert ended.value.code == 1
+    assert "collection.json" in capsys.readouterr().err
+    assert stale.read_text() == "what was true once"
+    call_command("api_document")
+    assert stale.read_text() == "what is true"
+    call_command("api_document", check=True)
 
 
 def fields(made: dict[str, Any]) -> dict[str, Any]:
