@@ -25,6 +25,7 @@ from registration.api.lists.views import ItemView, ListView
 _TABLE: Final = WebhookSubscription._meta.db_table
 SUBSCRIPTIONS: Final = Resource(
     name="webhook-subscriptions",
+    one="webhook-subscription",
     source=f"{_TABLE} subscription",
     key="id",
     order="id",

@@ -52,6 +52,7 @@ EVENTS: Final = Nested(
 )
 CALENDAR: Final = Resource(
     name="calendar",
+    one="calendar",
     source=TERMS.source,
     key="code",
     order="code",

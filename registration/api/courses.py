@@ -10,6 +10,7 @@ from registration.api.lists.views import ItemView, ListView
 
 COURSES: Final = Resource(
     name="courses",
+    one="course",
     source="registration_course course JOIN registration_college college ON college.id = course.college_id",
     key="id",
     order="code",

@@ -15,7 +15,7 @@ from apiauth.permissions import required_scope
 from apiauth.scopes import SCOPES
 from registration.api.lists.fields import Field, Filter, Kind, Resource
 from registration.api.lists.query import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, known_parameters
-from registration.api.lists.views import ItemView, ListView
+from registration.api.lists.views import ListView
 
 Schema = dict[str, Any]
 
@@ -226,15 +226,16 @@ def _problems_of(path: str, method: str) -> list[int]:
 
 
 def _operation_id(resource: Resource, view: Any, method: str) -> str:
-    verb = {"GET": "list" if isinstance(view, ListView) else "get", "POST": "create", "DELETE": "delete"}[
-        method
-    ]
-    return f"{verb}_{resource.name.replace('-', '_')}" + ("_item" if isinstance(view, ItemView) else "")
+    """`list_courses`, `get_course`: what a generated client calls its functions."""
+    if method == "GET" and isinstance(view, ListView):
+        return f"list_{resource.name}".replace("-", "_")
+    verb = {"GET": "get", "POST": "create", "DELETE": "delete"}[method]
+    return f"{verb}_{resource.one}".replace("-", "_")
 
 
 def _name(resource: Resource) -> str:
-    """`webhook-subscriptions` as WebhookSubscriptions."""
-    return "".join(part.title() for part in resource.name.split("-"))
+    """What a row is called among the schemas: `webhook-subscription` as WebhookSubscription."""
+    return "".join(part.title() for part in resource.one.split("-"))
 
 
 def _paragraphs(text: str) -> str:

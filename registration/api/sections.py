@@ -36,6 +36,7 @@ MEETINGS: Final = Nested(
 
 SECTIONS: Final = Resource(
     name="sections",
+    one="section",
     source="registration_section section JOIN registration_term term ON term.id = section.term_id "
     "JOIN registration_course course ON course.id = section.course_id",
     key="id",

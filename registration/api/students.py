@@ -33,6 +33,7 @@ CALLER: Final = RawSQL("(SELECT caller.consumer_id FROM caller)", ())
 
 ENROLLMENT_STATUSES: Final = Resource(
     name="enrollment-statuses",
+    one="enrollment-status",
     source="",  # read by registration/enrollment_facts.py
     key="student_number",
     order="student_number",
@@ -87,6 +88,7 @@ ENROLLMENT_STATUSES: Final = Resource(
 )
 ENROLLMENT_TERMS: Final = Resource(
     name="enrollment-status",
+    one="enrollment-status",
     source="",
     key="term",
     order="term",
@@ -103,6 +105,7 @@ ENROLLMENT_TERMS: Final = Resource(
 )
 BALANCE: Final = Resource(
     name="balance",
+    one="balance",
     source="",  # read by registration/balances.py
     key="student_number",
     order="student_number",

@@ -10,6 +10,7 @@ from registration.api.lists.views import ItemView, ListView
 
 TERMS: Final = Resource(
     name="terms",
+    one="term",
     source="registration_term term",
     key="code",
     order="-starts_on",

@@ -53,7 +53,7 @@ def test_a_published_file_that_is_not_current_is_named_and_then_written(
 
 
 def fields(made: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = made["components"]["schemas"]["EnrollmentStatuses"]["properties"]
+    found: dict[str, Any] = made["components"]["schemas"]["EnrollmentStatus"]["properties"]
     return found
 
 

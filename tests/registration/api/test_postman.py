@@ -154,7 +154,7 @@ def test_each_operation_of_the_document_is_a_request_in_the_folder_of_its_tag() 
 def test_an_operation_without_an_example_makes_no_collection() -> None:
     made = document()
     bare = {"type": "object", "properties": {"code": {"type": "string"}}}
-    schemas = {**made["components"]["schemas"], "Terms": bare}
+    schemas = {**made["components"]["schemas"], "Term": bare}
     with pytest.raises(KeyError):
         collection_of({**made, "components": {**made["components"], "schemas": schemas}})
 
