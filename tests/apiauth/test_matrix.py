@@ -171,6 +171,16 @@ def test_each_address_of_the_api_has_its_row_in_the_matrix() -> None:
     assert set(api()) == {endpoint.route for endpoint in ENDPOINTS} | WITHOUT_SCOPE
 
 
+def test_each_scope_s_example_is_an_address_that_it_opens() -> None:
+    opened = {(endpoint.scope, endpoint.example) for endpoint in ENDPOINTS}
+    assert {(name, scope.example) for name, scope in SCOPES.items() if scope.example} <= opened
+    assert {name for name, scope in SCOPES.items() if not scope.example} == {
+        "billing:read",
+        "integrations:read",
+        "integrations:manage",
+    }
+
+
 def test_each_method_of_each_endpoint_names_a_scope_of_the_table() -> None:
     for endpoint in ENDPOINTS:
         view: Any = api()[endpoint.route].callback.view_class  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from registration.api.docs import document
 from registration.disclosure import grant, students_named
 from tests.apiauth.conftest import MakePartner
 from tests.bearers import make_token
+from tests.partner_guide import GUIDE
 from tests.university import make_section, make_students, make_terms
 
 STATUSES = "/api/v1/enrollment-statuses/"
@@ -109,6 +111,19 @@ def test_each_operation_says_its_scope_and_its_errors() -> None:
             problems = {status for status in each["responses"] if status >= "400"}
             assert {"400", "401", "403", "429", "500"} <= problems
             assert ("{" in path) == ("404" in problems)
+
+
+@pytest.mark.any_database
+def test_no_host_in_what_partners_read_is_somebody_s() -> None:
+    """Examples are pasted: they may lead to nobody (RFC 2606, and example.edu, which is kept for the same)."""
+    texts = [
+        *(file.read_text() for file in (published.DOCUMENT, published.COLLECTION, GUIDE)),
+        *(scope.example for scope in SCOPES.values()),
+    ]
+    hosts = {host for text in texts for host in re.findall(r"https?://([\w.-]+)", text)}
+    made_up = {host for host in hosts if host.endswith(("example.edu", "example.org"))}
+    assert made_up
+    assert hosts - made_up == {"schema.getpostman.com"}  # the name of the collection's format
 
 
 # --- who may read it --------------------------------------------------------------------------------------
