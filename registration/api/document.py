@@ -272,9 +272,10 @@ def _field(field: Field) -> Schema:
 
 
 def _parameters(resource: Resource, view: Any) -> Iterator[Schema]:
-    for each in resource.filters.values():
+    is_list = isinstance(view, ListView)
+    for each in resource.filters.values() if is_list else view.narrowed_by:
         yield _parameter(each.name, each.words, _filter(each), each.example)
-    names = known_parameters(resource) if isinstance(view, ListView) else ["fields"]
+    names = known_parameters(resource) if is_list else ["fields"]
     described: dict[str, tuple[str, Schema, object]] = {
         "search": ("Words that each stand in one of the fields that are searched", {"type": "string"}, None),
         "ordering": (
