@@ -17,6 +17,7 @@ from oauth2_provider.models import AccessToken
 from apiauth.permissions import required_scope
 from apiauth.scopes import SCOPES
 from apiauth.secrets import token_digest
+from integrations.models import WebhookSubscription
 from integrations.subscriptions import subscribe
 from registration.disclosure import grant, students_named
 from registration.models import Course, Section, Student
@@ -140,6 +141,48 @@ def test_every_cell_is_what_the_tables_say(client: Client, partner: MakePartner)
     assert len(found) >= len(list(cells())) == len(CONSUMERS) * len(SCOPES) * len(ENDPOINTS)
     assert found == wanted
     assert {200, 401, 403} <= set(found.values())
+
+
+# What changes something: the method, the route as it is registered, and what a consumer that may gets for an empty body.
+WRITES = {
+    ("POST", "api/v1/webhook-subscriptions/"): 400,
+    ("DELETE", "api/v1/webhook-subscriptions/<int:id>/"): 204,
+}
+
+
+def test_every_cell_of_what_changes_something_is_what_the_tables_say(
+    client: Client, partner: MakePartner
+) -> None:
+    found, wanted = {}, {}
+    endpoints = {endpoint.route: endpoint for endpoint in ENDPOINTS}
+    for standing, (columns, _) in CONSUMERS.items():
+        who = partner(standing)
+        number = subscribe(
+            who.consumer, url="https://hooks.example.org/", event_types=["term.changed"]
+        ).subscription.pk
+        type(who.consumer).objects.filter(pk=who.consumer.pk).update(**columns)
+        for scope in SCOPES:
+            headers = {"Authorization": f"Bearer {token_with(who, scope)}"}
+            for (method, route), done in WRITES.items():
+                address = endpoints[route].example.format(subscription=number)
+                answer = client.generic(method, address, b"{}", "application/json", headers=headers)
+                found[standing, scope, method] = answer.status_code
+                status = expected(standing, scope, endpoints[route], is_visible=True)
+                wanted[standing, scope, method] = done if status == 200 else status
+        is_ended = CONSUMERS[standing][1] == 200
+        assert WebhookSubscription.objects.present().filter(pk=number).exists() is not is_ended
+    assert found == wanted
+    assert {204, 400, 401, 403} == set(found.values())
+
+
+def test_each_method_that_changes_something_is_in_the_matrix() -> None:
+    served_methods = {
+        (method, route)
+        for route, part in api().items()
+        for method in ("POST", "PUT", "PATCH", "DELETE")
+        if hasattr(part.callback.view_class, method.lower())  # type: ignore[attr-defined]
+    }
+    assert served_methods == set(WRITES)
 
 
 def test_the_students_that_the_matrix_expects_are_those_that_the_rule_shows(partner: MakePartner) -> None:
