@@ -18,6 +18,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 LEAST_EXPIRY_SECONDS = 60.0
 
 app = Celery("matricula")
+app.set_default()  # in every thread, not only in the one that imports this first
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

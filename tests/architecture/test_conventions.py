@@ -23,6 +23,8 @@ from django.db.models import signals
 from config.instance import kept_key
 from integrations.management.output import OutcomeCommand
 
+pytestmark = pytest.mark.any_database  # the text of the code
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("config", "integrations", "registration", "apiauth", "audit")
 ROOMS_WITH_TABLES = ("integrations", "registration", "apiauth", "audit")

@@ -115,7 +115,7 @@ def _started(folder: Path, environment: dict[str, str], name: str, command: list
 
 
 def _worker_answers(broker: str) -> bool:
-    with Celery(broker=broker) as caller:
+    with Celery(broker=broker, set_as_current=False) as caller:
         return bool(caller.control.ping(timeout=1))
 
 

@@ -44,6 +44,7 @@ def test_a_sync_is_started_watched_and_read_down_to_the_student(
     expect(page).to_have_url(RUN_PAGE)
 
 
+@pytest.mark.any_database
 def test_nobody_asks_any_more_once_a_run_has_ended(visit: Visit, stream: Stream, feed: SlowFeed) -> None:
     feed.hold(page=1)
     visitor = visit()
@@ -58,6 +59,7 @@ def test_nobody_asks_any_more_once_a_run_has_ended(visit: Visit, stream: Stream,
     assert page.locator("[hx-get]").count() == 0
 
 
+@pytest.mark.any_database
 def test_focus_stays_where_it_is_while_a_run_goes_on(visit: Visit, stream: Stream, feed: SlowFeed) -> None:
     feed.awards = [award(1), award(2), award(3)]
     feed.hold(page=1)
@@ -77,6 +79,7 @@ def test_focus_stays_where_it_is_while_a_run_goes_on(visit: Visit, stream: Strea
     assert page.locator(".live").bounding_box() == height  # nothing has moved
 
 
+@pytest.mark.any_database
 def test_a_run_is_cancelled_while_it_reads(visit: Visit, stream: Stream, feed: SlowFeed) -> None:
     feed.awards = [award(1)]
     feed.hold(page=1)
@@ -89,6 +92,7 @@ def test_a_run_is_cancelled_while_it_reads(visit: Visit, stream: Stream, feed: S
     expect(page.locator("#content")).to_contain_text("The wrong year")
 
 
+@pytest.mark.any_database
 def test_a_run_can_be_watched_without_scripts(visit: Visit, stream: Stream, feed: SlowFeed) -> None:
     feed.awards = [award(1)]
     feed.hold(page=1)
@@ -100,6 +104,7 @@ def test_a_run_can_be_watched_without_scripts(visit: Visit, stream: Stream, feed
     look_again_until(page, "Applied")
 
 
+@pytest.mark.any_database
 def test_the_cards_of_today_follow_a_run_and_so_does_what_needs_somebody(
     visit: Visit, stream: Stream, feed: SlowFeed
 ) -> None:
@@ -120,6 +125,7 @@ def test_the_cards_of_today_follow_a_run_and_so_does_what_needs_somebody(
     expect(page.locator("#needs")).to_contain_text("503")
 
 
+@pytest.mark.any_database
 def test_who_was_signed_out_meanwhile_is_led_to_the_sign_in_page(
     visit: Visit, stream: Stream, feed: SlowFeed
 ) -> None:

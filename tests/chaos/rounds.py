@@ -142,7 +142,8 @@ class _Play:
         if self.played.asked_by == "button":
             press(self.installation.port, stream)
         elif self.played.asked_by == "schedule":
-            Stream.objects.filter(pk=stream.pk).update(next_run_at=timezone.now())
+            now = timezone.now()  # a slot of its own: one that a round before has used has its run
+            Stream.objects.filter(pk=stream.pk).update(next_slot_at=now, next_run_at=now)
         else:
             with (self.installation.stack.folder / "command.log").open("ab") as log:
                 return subprocess.Popen(

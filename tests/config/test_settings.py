@@ -14,6 +14,8 @@ from pytest_django.fixtures import Settings
 from config.checks import check_deployment, check_settings
 from config.instance import MAX_SOCKET_PATH_BYTES, broker_socket, kept_key
 
+pytestmark = pytest.mark.any_database  # processes with an environment of their own
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

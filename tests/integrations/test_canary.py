@@ -29,6 +29,8 @@ from tests.integrations.conftest import sync_stream
 from tests.integrations.feed import Feed, award, closed_port, may_reach
 from tests.integrations.test_transport import make_user
 
+pytestmark = pytest.mark.any_database  # what is written down is the same on each
+
 # With characters that URLs, JSON and forms write in other ways.
 CANARY = 'canary-5ecret/with+signs&"more'
 TOKEN = "canary-access-token"

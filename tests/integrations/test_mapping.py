@@ -20,6 +20,8 @@ from integrations.sync.mapping import CompiledMapping, Unmapped, mapping_version
 from tests.integrations.conftest import Load, Sync
 from tests.integrations.feed import MAPPING, Feed, award
 
+pytestmark = pytest.mark.any_database  # pure
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),

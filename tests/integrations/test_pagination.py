@@ -20,6 +20,8 @@ from registration.models import LedgerEntry
 from tests.integrations.conftest import Load, Sync
 from tests.integrations.feed import Feed, award
 
+pytestmark = pytest.mark.any_database  # pages are read before any table
+
 PAGINATIONS: dict[str, dict[str, Any]] = {
     "none": {"type": "none"},
     "page": {"type": "page", "page_param": "page"},

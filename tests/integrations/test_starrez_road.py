@@ -191,6 +191,7 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ConnectionLine, "wait", staticmethod(time.sleep))
 
 
+@pytest.mark.any_database  # what a run does with a fault of the wire is seen on each in test_faults
 @pytest.mark.usefixtures("_patience")
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_ends_the_run_with_a_reason_and_moves_nobody(students: list[Student], kind: str) -> None:

@@ -40,6 +40,8 @@ from registration.models import LedgerEntry
 from tests.integrations.conftest import Load, Sync
 from tests.integrations.feed import TOKEN, Feed, award, closed_port, may_reach, wire
 
+pytestmark = pytest.mark.any_database  # the wire has none
+
 Script = Callable[[socket.socket, threading.Event], None]
 QUICK = Timeouts(connect=1, read=0.2, total=0.4)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

@@ -35,7 +35,10 @@ from tests.integrations.conftest import Sync
 from tests.integrations.feed import Feed, award
 from tests.university import make_schedules, make_section
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.any_database,
+]  # pages; the trail behind them has tests of its own
 
 # Pages that a browser gets by an address and that show no student's record, and what they show instead.
 WITHOUT_RECORDS = {

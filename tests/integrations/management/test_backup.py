@@ -25,7 +25,7 @@ from integrations.management.backup import BackupRefused, make_backup
 from tests.integrations.feed import Feed, award
 from tests.integrations.management.home import ROOT
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.any_database]  # embedded installations of its own
 # Run in the installation: a university to bill.
 MAKE_STUDENTS = """
 from tests.university import make_students, make_terms

@@ -67,7 +67,7 @@ def worker(tmp_path: Path, feed: Feed) -> Iterator[tuple[subprocess.Popen[bytes]
     with (
         process(broker_command(broker_socket(tmp_path), tmp_path)),
         process([sys.executable, *arguments], INSTANCE_DIR=str(tmp_path), REDIS_URL="", **keys) as running,
-        Celery(broker=url) as caller,
+        Celery(broker=url, set_as_current=False) as caller,
     ):
         eventually(lambda: broker_answers(url))
         eventually(lambda: bool(caller.control.ping(timeout=1)))

@@ -24,6 +24,9 @@ from tests.partner_guide import blocks, paste_into_shell, run_python
 
 # A test that starts the whole stack twice, beside another test on the same two processors.
 pytestmark = pytest.mark.timeout(300)
+ONCE = (
+    pytest.mark.any_database
+)  # how `up` starts and ends; that it does so on servers too is seen with the demo
 
 
 @pytest.fixture
@@ -137,6 +140,7 @@ def test_a_busy_port_is_one_line_before_anything_starts(demo: Up, port: int, hom
     assert not up.processes()
 
 
+@ONCE
 def test_a_part_that_does_not_start_is_named_with_its_log_and_the_others_are_stopped(home: Home) -> None:
     up = Up(home, "--port", str(free_port()), GUNICORN_CMD_ARGS="--no-such-option")
     code, line = up.ended()
@@ -148,6 +152,7 @@ def test_a_part_that_does_not_start_is_named_with_its_log_and_the_others_are_sto
     assert not up.processes()
 
 
+@ONCE
 def test_an_interrupted_up_leaves_no_process_and_the_next_finds_everything_as_it_was(home: Home) -> None:
     port = str(free_port())
     first = Up(home, "--port", port)
@@ -167,6 +172,7 @@ def test_an_interrupted_up_leaves_no_process_and_the_next_finds_everything_as_it
         second.stop()
 
 
+@ONCE
 def test_a_killed_up_leaves_no_process_and_does_not_keep_the_next_from_starting(home: Home) -> None:
     port = str(free_port())
     first = Up(home, "--port", port)

@@ -179,6 +179,7 @@ def test_a_person_is_asked_to_sign_in_first(client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.any_database  # the queries behind the paths have tests of their own; this judges what goes out
 def test_schemathesis_asks_of_every_operation_and_finds_nothing(
     live_server: LiveServer, partner: MakePartner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,8 @@ from registration.models import CalendarEvent, Course, Section, Term
 from tests.apiauth.conftest import MakePartner, Partner
 from tests.university import make_section, make_students, make_terms
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# The queries behind the paths have tests of their own; this is about what a generator makes of the document.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 HOOK = "https://localhost:8443/matricula"  # this machine, which the test lets in by name
 NUMBER = "S0000001"

@@ -16,7 +16,8 @@ from tests.apiauth.conftest import MakePartner
 from tests.partner_guide import GUIDE, blocks, paste_into_shell, run_python
 from tests.university import make_section, make_terms
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# The demo's test runs the quick start on every database (tests/integrations/management/test_up.py).
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 
 @pytest.fixture
@@ -54,7 +55,6 @@ def test_the_python_program_reads_every_section(values: dict[str, str]) -> None:
     assert run_python(page_by_page, values) == run_python(program, values)
 
 
-@pytest.mark.any_database
 def test_no_block_is_left_out() -> None:
     assert GUIDE.read_text().count("```") == 2 * (len(blocks("sh")) + len(blocks("python")))
 
