@@ -35,5 +35,5 @@ def test_an_operation_is_tried_with_a_token_that_the_page_gets(visit: Visit) -> 
     expect(terms).to_contain_text("Scope: calendar:read")
     terms.get_by_role("button", name="Try it out").click()
     terms.get_by_role("button", name="Execute").click()
-    expect(terms.locator(".live-responses-table .response-col_status").first).to_contain_text("200")
+    expect(terms.locator(".live-responses-table tr.response .response-col_status")).to_contain_text("200")
     expect(terms.locator(".live-responses-table")).to_contain_text("2026FA")
