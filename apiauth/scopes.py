@@ -12,7 +12,8 @@ from oauth2_provider.scopes import BaseScopes
 @dataclass(frozen=True)
 class Scope:
     """A scope as people read it. `about_students`: it shows what is true about students, so that a grant of students is
-    needed beside it. `example`: an address that it opens, for the snippets that a new consumer is shown; empty: none yet."""
+    needed beside it. `example`: an address that it opens, whatever there is, for the snippets that a new consumer is shown; empty
+    where there is none yet, or where it takes a student's number."""
 
     words: str
     about_students: bool = False
@@ -20,12 +21,18 @@ class Scope:
 
 
 SCOPES: Final[dict[str, Scope]] = {
-    "catalogue:read": Scope("Read the course catalogue"),
-    "sections:read": Scope("Read sections and how many seats are taken"),
-    "enrollment:read": Scope("Read the enrollment status of the students it may see", about_students=True),
+    "catalogue:read": Scope("Read the course catalogue", example="/api/v1/courses/"),
+    "sections:read": Scope("Read sections and how many seats are taken", example="/api/v1/sections/"),
+    "enrollment:read": Scope(
+        "Read the enrollment status of the students it may see",
+        about_students=True,
+        example="/api/v1/enrollment-statuses/",
+    ),
     "calendar:read": Scope("Read terms and their calendar", example="/api/v1/terms/"),
     "billing:read": Scope("Read the balance of the students it may see", about_students=True),
-    "webhooks:manage": Scope("Subscribe to webhooks and end subscriptions"),
+    "webhooks:manage": Scope(
+        "Subscribe to webhooks and end subscriptions", example="/api/v1/webhook-subscriptions/"
+    ),
     "integrations:read": Scope("Read connections and their runs"),
     "integrations:manage": Scope("Change connections, and start and decide about runs"),
 }

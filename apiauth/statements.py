@@ -43,6 +43,12 @@ def first_row(statement: Statement) -> Row | None:
         return _ask(statement)
 
 
+def written_row(statement: Statement) -> Row | None:
+    """The row that a statement which writes returns; None when it wrote nothing. It is asked once: of a connection that is lost
+    nobody knows what was done. What the request has read before shows that it works."""
+    return _ask(statement)
+
+
 def found(model: type[Found], columns: tuple[str, ...], row: Row) -> Found:
     """An instance with the columns that a statement read, in their order; any other is read when it is asked for."""
     read = dict(zip(columns, row, strict=True))

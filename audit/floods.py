@@ -36,11 +36,12 @@ def record_or_count(
     themselves at once take turns at their own count, from here to the end of their transaction; nobody else waits.
     """
     actor, now = actor or current_actor(), timezone.now()
+    action, subject_type, subject_id, address = like_of(action, subject)
     flood = EventFlood(
         action=action,
-        subject_type=subject._meta.label_lower,
-        subject_id=subject_id_of(subject),
-        address=writable(current_context().address, 45),
+        subject_type=subject_type,
+        subject_id=subject_id,
+        address=address,
         actor_kind=actor.kind,
         actor_id=writable(actor.id, 64),
         actor_name=writable(actor.name, 150),
@@ -77,6 +78,20 @@ _COUNT: Final = """
         DO UPDATE SET times = audit_eventflood.times + 1 WHERE audit_eventflood.ends_at > %s
     RETURNING times
 """
+
+
+# For a statement that does what is counted, on PostgreSQL: a part of it that has one row where the like of the event came within
+# the minute, which is counted then, and none where nothing is counted. Its parameters are those of `like_of`, and the moment.
+COUNT_ONE_MORE: Final = (
+    "UPDATE audit_eventflood SET times = times + 1 "
+    "WHERE action = %s AND subject_type = %s AND subject_id = %s AND address = %s AND ends_at > %s RETURNING times"
+)
+
+
+def like_of(action: str, subject: models.Model) -> tuple[str, str, str, str]:
+    """What events have in common that are counted together: what was done, to what, and from where."""
+    address = writable(current_context().address, 45)
+    return action, subject._meta.label_lower, subject_id_of(subject), address
 
 
 def _count(flood: EventFlood, now: datetime.datetime) -> int | None:

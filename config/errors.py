@@ -11,9 +11,10 @@ from apiauth.oauth.endpoints import json_answer
 from apiauth.problems import problem_response
 
 DETAILS: Final = {
-    400: "The request is not one that this server understands.",
-    403: "You may not do this.",
-    404: "There is nothing at this address.",
+    400: "The request is not one that this server understands: check its address and headers.",
+    403: "You may not do this: ask the registrar's office if you should.",
+    404: "There is nothing at this address: /api/v1/docs/ shows what there is, and "
+    "/.well-known/oauth-authorization-server where keys are used.",
     500: "This is our fault. Try again later; if it stays, tell us the request_id.",
 }
 OAUTH_CODES: Final = {

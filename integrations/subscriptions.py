@@ -83,8 +83,9 @@ def subscribe(consumer: Consumer, *, url: str, event_types: list[str]) -> Subscr
 
 
 @transaction.atomic
-def unsubscribe(consumer: Consumer, pk: int) -> bool:
-    """End a subscription of the consumer's, and forget its secret. Says whether there was one."""
+def unsubscribe(consumer: Consumer, pk: int, *, reason: str = "") -> bool:
+    """End a subscription of the consumer's, and forget its secret. Says whether there was one. The reason is an
+    administrator's: a partner ends its own without."""
     own = WebhookSubscription.objects.present().select_for_update(of=("self",)).filter(consumer=consumer)
     subscription = own.filter(pk=pk).first()
     if subscription is None:
@@ -92,7 +93,7 @@ def unsubscribe(consumer: Consumer, pk: int) -> bool:
     subscription.ended_at = timezone.now()
     subscription.secret = b""
     subscription.save(update_fields=["ended_at", "secret"])
-    audit.record("webhook.unsubscribed", subscription, detail=_facts(subscription))
+    audit.record("webhook.unsubscribed", subscription, reason=reason, detail=_facts(subscription))
     return True
 
 

@@ -5,7 +5,6 @@ Built on django-oauth-toolkit's validator, whose answers for other grants are ne
 
 from __future__ import annotations
 
-import datetime
 from typing import Any, Final
 
 from django.db import transaction
@@ -14,16 +13,15 @@ from oauth2_provider.models import AccessToken
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.common import Request
 
-import audit
 from apiauth.models import Consumer
 from apiauth.oauth.credentials import Credentials, credentials_of
 from apiauth.oauth.errors import ClientRefused, Throttled
+from apiauth.oauth.tokens import keep_token, record_token_event
 from apiauth.refusals import Kind, record_refusal
 from apiauth.scopes import scope_text
 from apiauth.secrets import secret_matches, token_digest
 from apiauth.statements import Statement, first_row, found
 from apiauth.throttle import Attempt, count_failure, seconds_to_wait
-from audit import Actor
 from audit.context import current_context
 
 # What a client that proved who it is, and is refused all the same, is told.
@@ -35,18 +33,13 @@ WHY = {
 }
 
 
-# By hand, since each token is asked for by these two: what Django's models add to them takes longer than the database does
+# By hand, since each token is asked for by it: what Django's models add to them takes longer than the database does
 # (docs/performance.md).
 _COLUMNS: Final = (
     *("id", "client_id", "name", "client_secret", "previous_secret", "previous_secret_ends_at"),
     *("scope", "status", "expires_on", "networks", "authorization_grant_type", "client_type"),
 )
 _FIND: Final = f"SELECT {', '.join(_COLUMNS)} FROM {Consumer._meta.db_table} WHERE client_id = %s"
-_KEEP: Final = (
-    f"INSERT INTO {AccessToken._meta.db_table} "
-    "(token, token_checksum, application_id, scope, expires, created, updated, resource) "
-    "VALUES ('', %s, %s, %s, %s, %s, %s, '[]') RETURNING id"
-)
 
 
 class ClientCredentialsValidator(OAuth2Validator):  # type: ignore[misc]
@@ -106,14 +99,8 @@ class ClientCredentialsValidator(OAuth2Validator):  # type: ignore[misc]
 
     def save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
         """Keep the token's digest and its event, both or neither."""
-        now, consumer = timezone.now(), _consumer(request)
         scope = scope_text(token["scope"].split())
-        until = now + datetime.timedelta(seconds=token["expires_in"])
-        digest = token_digest(token["access_token"])
-        with transaction.atomic():
-            row = first_row(Statement(_KEEP, (digest, consumer.pk, scope, until, now, now)))
-            (number,) = row or ()
-            _record("token.issued", consumer, token=number, scope=scope, until=until.isoformat())
+        keep_token(token["access_token"], _consumer(request), scope=scope, seconds=token["expires_in"])
 
     def introspect_token(
         self, token: str, token_type_hint: str, request: Request, *args: Any, **kwargs: Any
@@ -142,7 +129,7 @@ class ClientCredentialsValidator(OAuth2Validator):  # type: ignore[misc]
             with transaction.atomic():
                 # Of several requests at once, one has ended it.
                 if AccessToken.objects.filter(pk=kept.pk).delete()[0]:
-                    _record("token.revoked", consumer, token=kept.pk)
+                    record_token_event("token.revoked", consumer, token=kept.pk)
         if kept is None and AccessToken.objects.filter(token_checksum=token_digest(token)).exists():
             record_refusal("token.revocation_refused", Kind.ANOTHER_S_TOKEN, consumer)
 
@@ -162,10 +149,3 @@ def _called(client_id: str) -> Consumer | None:
 
 def _own(token: str, consumer: Consumer) -> AccessToken | None:
     return AccessToken.objects.filter(token_checksum=token_digest(token), application=consumer).first()
-
-
-def _record(action: str, consumer: Consumer, **detail: Any) -> None:
-    """The first of a minute from an address is an event of its own, and the others are its count: a client that gets a token
-    for each of its requests does not fill the trail, and none of its tokens is missing from it."""
-    actor = Actor("consumer", consumer.name, str(consumer.pk))
-    audit.record_or_count(action, consumer, actor=actor, detail=detail)

@@ -27,6 +27,8 @@ from audit.models import AuditEvent
 from integrations.admin.consumer_forms import PURPOSE_HELP, AdmissionForm, SettingsForm, student_choices
 from integrations.admin.snippets import snippets_for
 from integrations.admin.usage_chart import usage_chart
+from integrations.models import WebhookSubscription
+from integrations.subscriptions import unsubscribe
 from registration import disclosure
 from registration.models import StudentGrant
 from registration.operations import Refused as NotGranted
@@ -160,6 +162,7 @@ def consumer_context(request: HttpRequest, consumer: Consumer) -> dict[str, Any]
     used = requests_this_hour(consumer.pk)
     may_change = request.user.has_perm("apiauth.change_consumer")
     grants = StudentGrant.objects.filter(consumer=consumer).select_related("program", "college", "student")
+    subscriptions = WebhookSubscription.objects.filter(consumer=consumer)
     return {
         "consumer": consumer,
         "title": consumer.name,
@@ -184,6 +187,9 @@ def consumer_context(request: HttpRequest, consumer: Consumer) -> dict[str, Any]
         "may_grant": request.user.has_perm("registration.add_studentgrant")
         and consumer.status != ConsumerStatus.REVOKED,
         "may_withdraw": request.user.has_perm("registration.change_studentgrant"),
+        "webhooks": subscriptions.present(),
+        "ended_webhooks": subscriptions.filter(ended_at__isnull=False).order_by("-ended_at")[:EVENTS_SHOWN],
+        "may_unsubscribe": may_change,
         "events": AuditEvent.objects.about(consumer)[:EVENTS_SHOWN]
         if request.user.has_perm("audit.view_auditevent")
         else None,
@@ -232,12 +238,15 @@ def _grant(consumer: Consumer, request: HttpRequest) -> str:
 
 
 def _withdraw(consumer: Consumer, request: HttpRequest) -> str:
-    pk = request.POST.get("grant", "")
-    given = get_object_or_404(
-        StudentGrant, pk=pk if pk.isdecimal() and len(pk) <= MAX_ID_DIGITS else 0, consumer=consumer
-    )
+    given = get_object_or_404(StudentGrant, pk=_number(request.POST.get("grant", "")), consumer=consumer)
     disclosure.withdraw(given, reason=_reason(request))
     return f"{consumer} may no longer see: {given.words}. The grant stays on record."
+
+
+def _unsubscribe(consumer: Consumer, request: HttpRequest) -> str:
+    if not unsubscribe(consumer, _number(request.POST.get("subscription", "")), reason=_reason(request)):
+        raise operations.Refused("This subscription was ended in the meantime.")
+    return "The subscription is removed, and its secret forgotten. The partner may make another one."
 
 
 Act = Callable[[Consumer, HttpRequest], str | Credentials]
@@ -250,7 +259,13 @@ DECISIONS: Final[dict[str, tuple[str, Act]]] = {
     "rotate": ("apiauth.change_consumer", _rotate),
     "grant": ("registration.add_studentgrant", _grant),
     "withdraw": ("registration.change_studentgrant", _withdraw),
+    "unsubscribe": ("apiauth.change_consumer", _unsubscribe),
 }
+
+
+def _number(text: str) -> int:
+    """The id that a form names; 0, which nothing has, for what is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS else 0
 
 
 def _moment(text: str) -> datetime.datetime | None:

@@ -25,6 +25,7 @@ from registration.api.lists.views import ItemView, ListView
 _TABLE: Final = WebhookSubscription._meta.db_table
 SUBSCRIPTIONS: Final = Resource(
     name="webhook-subscriptions",
+    one="webhook-subscription",
     source=f"{_TABLE} subscription",
     key="id",
     order="id",
@@ -42,7 +43,7 @@ SUBSCRIPTIONS: Final = Resource(
             "subscription.url",
             Kind.TEXT,
             "Where events will be sent",
-            example="https://hooks.example.com/matricula",
+            example="https://hooks.example.org/matricula",
         ),
         Field(
             "event_types",

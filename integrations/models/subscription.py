@@ -56,6 +56,12 @@ class WebhookSubscription(models.Model):
         return f"Subscription {self.pk}"
 
     @property
+    def shown_url(self) -> str:
+        """The address for people: what stands behind the ? may be a secret of the partner's."""
+        address, question_mark, _ = self.url.partition("?")
+        return f"{address}?…" if question_mark else address
+
+    @property
     def state(self) -> str:
         """How it stands, in the words that the partner is told."""
         return STATE

@@ -52,6 +52,7 @@ EVENTS: Final = Nested(
 )
 CALENDAR: Final = Resource(
     name="calendar",
+    one="calendar",
     source=TERMS.source,
     key="code",
     order="code",
@@ -66,16 +67,14 @@ CALENDAR: Final = Resource(
         ),
         list_of("events", "The days of its calendar, in order", EVENTS),
     ),
-    more_filters=(
-        Filter(
-            "format",
-            "",
-            Kind.TEXT,
-            "json or ics (iCalendar), for whoever cannot send an Accept header",
-            values=("json", "ics"),
-            example="json",
-        ),
-    ),
+)
+FORMAT: Final = Filter(
+    "format",
+    "",
+    Kind.TEXT,
+    "json or ics (iCalendar), for whoever cannot send an Accept header",
+    values=("json", "ics"),
+    example="json",
 )
 # Days that are columns of the term: what an event of each is called.
 _OWN_DAYS: Final = {
@@ -107,6 +106,7 @@ class TermCalendar(ItemView):
     """
 
     resource = CALENDAR
+    narrowed_by = (FORMAT,)
     found_by = "code"
     required_scopes: ClassVar[Mapping[str, str]] = {"GET": "calendar:read"}
     renderer_classes = (JsonRenderer, CalendarRenderer)
@@ -114,7 +114,7 @@ class TermCalendar(ItemView):
     format_kwarg = None  # negotiation asks for it, and here before the framework sets it
 
     def reading(self) -> Statement:
-        fields, filters = item_query_of(self.resource, self.request.GET)
+        fields, filters = item_query_of(self.resource, self.request.GET, self.narrowed_by)
         self.is_icalendar = (filters.get("format") or self._accepted()) == CalendarRenderer.format
         # Which fields there are in an iCalendar object is not the caller's to choose.
         return self.item(tuple(self.resource.by_name) if self.is_icalendar else fields)

@@ -15,7 +15,7 @@ from apiauth.permissions import required_scope
 from apiauth.scopes import SCOPES
 from registration.api.lists.fields import Field, Filter, Kind, Resource
 from registration.api.lists.query import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, known_parameters
-from registration.api.lists.views import ItemView, ListView
+from registration.api.lists.views import ListView
 
 Schema = dict[str, Any]
 
@@ -215,7 +215,7 @@ def _body_field(field: Any) -> Schema:
         "format": "uri",
         "maxLength": field.max_length,
         "description": field.help_text,
-        "example": "https://hooks.example.com/matricula",
+        "example": "https://hooks.example.org/matricula",
     }
 
 
@@ -226,15 +226,16 @@ def _problems_of(path: str, method: str) -> list[int]:
 
 
 def _operation_id(resource: Resource, view: Any, method: str) -> str:
-    verb = {"GET": "list" if isinstance(view, ListView) else "get", "POST": "create", "DELETE": "delete"}[
-        method
-    ]
-    return f"{verb}_{resource.name.replace('-', '_')}" + ("_item" if isinstance(view, ItemView) else "")
+    """`list_courses`, `get_course`: what a generated client calls its functions."""
+    if method == "GET" and isinstance(view, ListView):
+        return f"list_{resource.name}".replace("-", "_")
+    verb = {"GET": "get", "POST": "create", "DELETE": "delete"}[method]
+    return f"{verb}_{resource.one}".replace("-", "_")
 
 
 def _name(resource: Resource) -> str:
-    """`webhook-subscriptions` as WebhookSubscriptions."""
-    return "".join(part.title() for part in resource.name.split("-"))
+    """What a row is called among the schemas: `webhook-subscription` as WebhookSubscription."""
+    return "".join(part.title() for part in resource.one.split("-"))
 
 
 def _paragraphs(text: str) -> str:
@@ -271,9 +272,10 @@ def _field(field: Field) -> Schema:
 
 
 def _parameters(resource: Resource, view: Any) -> Iterator[Schema]:
-    for each in resource.filters.values():
+    is_list = isinstance(view, ListView)
+    for each in resource.filters.values() if is_list else view.narrowed_by:
         yield _parameter(each.name, each.words, _filter(each), each.example)
-    names = known_parameters(resource) if isinstance(view, ListView) else ["fields"]
+    names = known_parameters(resource) if is_list else ["fields"]
     described: dict[str, tuple[str, Schema, object]] = {
         "search": ("Words that each stand in one of the fields that are searched", {"type": "string"}, None),
         "ordering": (

@@ -33,6 +33,7 @@ CALLER: Final = RawSQL("(SELECT caller.consumer_id FROM caller)", ())
 
 ENROLLMENT_STATUSES: Final = Resource(
     name="enrollment-statuses",
+    one="enrollment-status",
     source="",  # read by registration/enrollment_facts.py
     key="student_number",
     order="student_number",
@@ -87,22 +88,22 @@ ENROLLMENT_STATUSES: Final = Resource(
 )
 ENROLLMENT_TERMS: Final = Resource(
     name="enrollment-status",
+    one="enrollment-status",
     source="",
     key="term",
     order="term",
     fields=ENROLLMENT_STATUSES.fields,
-    more_filters=(
-        Filter(
-            "term",
-            "",
-            Kind.TEXT,
-            "The code of a term; without it, the current one and each in which the student took a seat",
-            example="2026FA",
-        ),
-    ),
+)
+TERM: Final = Filter(
+    "term",
+    "",
+    Kind.TEXT,
+    "The code of a term; without it, the current one and each in which the student took a seat",
+    example="2026FA",
 )
 BALANCE: Final = Resource(
     name="balance",
+    one="balance",
     source="",  # read by registration/balances.py
     key="student_number",
     order="student_number",
@@ -197,11 +198,12 @@ class EnrollmentStatusDetail(StudentView):
     """How one student stands in each term, the newest first."""
 
     resource = ENROLLMENT_TERMS
+    narrowed_by = (TERM,)
     has_results: ClassVar[bool] = True
     required_scopes: ClassVar[Mapping[str, str]] = {"GET": "enrollment:read"}
 
     def reading(self) -> Statement:
-        self.fields, filters = item_query_of(self.resource, self.request.GET)
+        self.fields, filters = item_query_of(self.resource, self.request.GET, self.narrowed_by)
         self.term = filters.get("term")
         return enrollment_facts.statuses_of(self.student(), term=self.term)
 

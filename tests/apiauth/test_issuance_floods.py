@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from oauth2_provider.models import AccessToken
 
@@ -91,20 +92,42 @@ def test_a_client_that_revokes_what_it_gets_is_counted_too(
 
 
 @pytest.mark.django_db
-def test_what_is_not_kept_is_not_counted(
-    partner: MakePartner, ask: Ask, token_of: TokenOf, monkeypatch: pytest.MonkeyPatch
+def test_a_token_that_could_not_be_put_on_the_trail_is_not_given_out(
+    partner: MakePartner, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A token that could not be put on the trail is not given out, and one that is not given out is not counted."""
     housing = partner()
-    token_of(housing)
 
     def unwritable(*_: object, **__: object) -> None:
         raise DatabaseError("no room")
 
-    with monkeypatch.context() as patch:
-        patch.setattr("apiauth.oauth.validator.audit.record_or_count", unwritable)
-        assert ask("/oauth/token/", GRANT, housing.basic).status_code == 500
+    monkeypatch.setattr("audit.record_or_count", unwritable)
+    assert ask("/oauth/token/", GRANT, housing.basic).status_code == 500
+    assert not AccessToken.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_token_that_could_not_be_kept_is_not_counted(
+    partner: MakePartner, ask: Ask, token_of: TokenOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    housing = partner()
+    monkeypatch.setattr("apiauth.oauth.tokens.token_digest", lambda _: "0" * 64)  # of which there can be one
+    token_of(housing)
+    assert ask("/oauth/token/", GRANT, housing.basic).status_code == 500
     assert AccessToken.objects.count() == sum(issuances()) == 1
+    assert EventFlood.objects.get().times == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_token_that_is_one_more_of_its_minute_is_kept_and_counted_by_one_statement(
+    partner: MakePartner, token_of: TokenOf
+) -> None:
+    housing = partner()
+    token_of(housing)
+    with CaptureQueriesContext(connection) as statements:
+        token_of(housing)
+    # Who asks, and the token with its count. SQLite, which is in this process, takes no such statement: it has BEGIN, INSERT,
+    # the count and COMMIT.
+    assert len(statements) == (2 if connection.vendor == "postgresql" else 5)
 
 
 @pytest.mark.django_db(transaction=True)

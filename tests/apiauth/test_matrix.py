@@ -17,6 +17,7 @@ from oauth2_provider.models import AccessToken
 from apiauth.permissions import required_scope
 from apiauth.scopes import SCOPES
 from apiauth.secrets import token_digest
+from integrations.models import WebhookSubscription
 from integrations.subscriptions import subscribe
 from registration.disclosure import grant, students_named
 from registration.models import Course, Section, Student
@@ -126,7 +127,7 @@ def test_every_cell_is_what_the_tables_say(client: Client, partner: MakePartner)
         for named in GRANTED:
             grant(who.consumer, students_named(named), purpose="The matrix")
         ids["subscription"] = subscribe(
-            who.consumer, url="https://hooks.example.com/", event_types=["term.changed"]
+            who.consumer, url="https://hooks.example.org/", event_types=["term.changed"]
         ).subscription.pk
         type(who.consumer).objects.filter(pk=who.consumer.pk).update(**columns)
         for scope in SCOPES:
@@ -140,6 +141,48 @@ def test_every_cell_is_what_the_tables_say(client: Client, partner: MakePartner)
     assert len(found) >= len(list(cells())) == len(CONSUMERS) * len(SCOPES) * len(ENDPOINTS)
     assert found == wanted
     assert {200, 401, 403} <= set(found.values())
+
+
+# What changes something: the method, the route as it is registered, and what a consumer that may gets for an empty body.
+WRITES = {
+    ("POST", "api/v1/webhook-subscriptions/"): 400,
+    ("DELETE", "api/v1/webhook-subscriptions/<int:id>/"): 204,
+}
+
+
+def test_every_cell_of_what_changes_something_is_what_the_tables_say(
+    client: Client, partner: MakePartner
+) -> None:
+    found, wanted = {}, {}
+    endpoints = {endpoint.route: endpoint for endpoint in ENDPOINTS}
+    for standing, (columns, _) in CONSUMERS.items():
+        who = partner(standing)
+        number = subscribe(
+            who.consumer, url="https://hooks.example.org/", event_types=["term.changed"]
+        ).subscription.pk
+        type(who.consumer).objects.filter(pk=who.consumer.pk).update(**columns)
+        for scope in SCOPES:
+            headers = {"Authorization": f"Bearer {token_with(who, scope)}"}
+            for (method, route), done in WRITES.items():
+                address = endpoints[route].example.format(subscription=number)
+                answer = client.generic(method, address, b"{}", "application/json", headers=headers)
+                found[standing, scope, method] = answer.status_code
+                status = expected(standing, scope, endpoints[route], is_visible=True)
+                wanted[standing, scope, method] = done if status == 200 else status
+        is_ended = CONSUMERS[standing][1] == 200
+        assert WebhookSubscription.objects.present().filter(pk=number).exists() is not is_ended
+    assert found == wanted
+    assert {204, 400, 401, 403} == set(found.values())
+
+
+def test_each_method_that_changes_something_is_in_the_matrix() -> None:
+    served_methods = {
+        (method, route)
+        for route, part in api().items()
+        for method in ("POST", "PUT", "PATCH", "DELETE")
+        if hasattr(part.callback.view_class, method.lower())  # type: ignore[attr-defined]
+    }
+    assert served_methods == set(WRITES)
 
 
 def test_the_students_that_the_matrix_expects_are_those_that_the_rule_shows(partner: MakePartner) -> None:
@@ -169,6 +212,16 @@ def api() -> dict[str, URLPattern]:
 
 def test_each_address_of_the_api_has_its_row_in_the_matrix() -> None:
     assert set(api()) == {endpoint.route for endpoint in ENDPOINTS} | WITHOUT_SCOPE
+
+
+def test_each_scope_s_example_is_an_address_that_it_opens() -> None:
+    opened = {(endpoint.scope, endpoint.example) for endpoint in ENDPOINTS}
+    assert {(name, scope.example) for name, scope in SCOPES.items() if scope.example} <= opened
+    assert {name for name, scope in SCOPES.items() if not scope.example} == {
+        "billing:read",
+        "integrations:read",
+        "integrations:manage",
+    }
 
 
 def test_each_method_of_each_endpoint_names_a_scope_of_the_table() -> None:

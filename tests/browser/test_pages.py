@@ -8,12 +8,18 @@ from pathlib import Path
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
+from apiauth.models import Consumer, ConsumerUsage
+from apiauth.operations import create_consumer
+from apiauth.scopes import SCOPES
 from audit.context import Actor, acting
 from integrations.models import Alert, Change, Connection, RejectedRecord, Stream, SyncRun
 from integrations.models.run import RunTrigger
 from integrations.operations import request_run
+from integrations.subscriptions import subscribe, unsubscribe
 from integrations.sync.runner import execute_run
+from registration.disclosure import Shown, grant, record_disclosures, students_named
 from registration.models import Student, Term
 from tests.browser.conftest import SlowFeed, Visit
 from tests.browser.visitor import LOOKS, Visitor
@@ -51,6 +57,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "sections": lambda: reverse("admin:registration_section_changelist"),
     "courses": lambda: reverse("admin:registration_course_changelist"),
     "audit": lambda: reverse("admin:audit_auditevent_changelist"),
+    "consumers": lambda: reverse("admin:apiauth_consumer_changelist"),
+    "consumer": lambda: change_page(Consumer.objects.get()),
     "change-password": lambda: reverse("admin:password_change"),
 }
 
@@ -80,8 +88,28 @@ def busy_office(stream: Stream, feed: SlowFeed, students: list[Student]) -> None
         sync(status=503)
         feed.awards = [award(12)]
         sync()
+        make_partner()
     assert set(SyncRun.objects.values_list("status", flat=True)) == {"applied", "failed", "held"}
     assert Change.objects.exists()
+
+
+def make_partner() -> None:
+    """A consumer with students, webhooks and a number of requests, to whom a student was disclosed."""
+    consumer = create_consumer("Loan servicer", scopes=list(SCOPES), contact="loans@example.org").consumer
+    given = grant(consumer, students_named("all"), purpose="Deferment of loans while students are enrolled")
+    subscribe(
+        consumer,
+        url="https://hooks.example.org/matricula/of-the-registration-system/production?key=4711",
+        event_types=["enrollment.changed", "balance.changed", "term.changed"],
+    )
+    ended = subscribe(consumer, url="https://hooks.example.org/old", event_types=["term.changed"])
+    unsubscribe(consumer, ended.subscription.pk)
+    ConsumerUsage.objects.create(consumer=consumer, hour_at=timezone.now(), requests=128)
+    student = Student.objects.get(number="S0000001")
+    shown = [Shown(student.pk, student.number, given.pk, given.purpose)]
+    with acting(Actor(kind="consumer", name=consumer.name)):
+        for what in ("enrollment status", "balance"):
+            record_disclosures(what, shown)
 
 
 @pytest.mark.any_database  # the queries behind each page have tests of their own; these look at what the browser draws

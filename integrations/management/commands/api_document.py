@@ -1,4 +1,5 @@
-"""`manage.py api_document`: write openapi.yaml anew after a change of the API that breaks nothing."""
+"""`manage.py api_document`: write openapi.yaml, and the Postman collection that is made of it, anew after a change of the API
+that breaks nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +8,10 @@ from typing import Any
 
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
 from registration.api import published
-from registration.api.docs import document
 
 
 class Command(OutcomeCommand):
-    help = "Write openapi.yaml from the code; refuses a change that would break a partner's program."
+    help = "Write openapi.yaml and the Postman collection from the code; refuses a change that would break a partner's program."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -26,11 +26,12 @@ class Command(OutcomeCommand):
                 + ". Make it a new version instead, and "
                 "deprecate what it replaces (docs/partners.md)."
             )
-        is_current = published.FILE.exists() and published.FILE.read_text() == published.as_yaml(document())
-        if options["check"] and not is_current:
-            raise Refusal("openapi.yaml is not what the code says: run ./matricula api_document.")
-        if not is_current:
-            published.publish()
+        stale = published.stale_files()
+        names = ", ".join(file.name for file in stale)
+        if options["check"] and stale:
+            raise Refusal(f"Not what the code says: {names}. Run ./matricula api_document.")
+        published.publish(stale)
         return Outcome(
-            {"changed": not is_current}, ["openapi.yaml is current." if is_current else "Written."]
+            {"changed": [file.name for file in stale]},
+            [f"Written: {names}." if stale else "Everything is current."],
         )

@@ -20,6 +20,7 @@ from django.urls import reverse
 from integrations.management import demo, processes
 from integrations.management.accounts import Login, ensure_login
 from integrations.management.broker import NoBrokerError, broker_answers
+from integrations.management.sandbox import SANDBOX, provide_sandbox
 from integrations.management.supervisor import ChildFailedError, Supervisor, ToldToStopError
 from registration.models import Student
 
@@ -65,7 +66,7 @@ class Command(BaseCommand):
         ) as supervisor:
             _provide_broker(supervisor)
             _migrate()
-            first_looks = _prepare_demo(simulators) if with_demo else {}
+            first_looks = _prepare_demo(simulators, base_url) if with_demo else {}
             connections.close_all()
             for simulator in simulators:
                 supervisor.start(processes.simulator(simulator.system, simulator.port, simulator.records))
@@ -148,14 +149,18 @@ def _make_logins(*, with_demo: bool) -> dict[str, Login]:
     return logins
 
 
-def _prepare_demo(simulators: list[demo.Simulator]) -> dict[str, str]:
-    """Load the demo; return the pages to look at first, by what they show."""
+def _prepare_demo(simulators: list[demo.Simulator], base_url: str) -> dict[str, str]:
+    """Load the demo; return what to look at first, by what it shows: pages, and the keys of its partner."""
     demo.load_university()
     connection, *_ = [demo.connect(simulator) for simulator in simulators]
     student = Student.objects.get(number=FIRST_STUDENT)
+    student_page = reverse("admin:registration_student_change", args=[student.pk])
+    connection_page = reverse("admin:integrations_connection_change", args=[connection.pk])
+    keys = provide_sandbox(settings.INSTANCE_DIR, base_url)
     return {
-        "a student": reverse("admin:registration_student_change", args=[student.pk]),
-        "a connection": reverse("admin:integrations_connection_change", args=[connection.pk]),
+        "a student": f"{base_url}{student_page}",
+        "a connection": f"{base_url}{connection_page}",
+        "partner keys": str(keys) if keys else f"(their file is gone: rotate the secret of {SANDBOX})",
     }
 
 
@@ -171,7 +176,7 @@ def _ready(address: str, base_url: str, logins: dict[str, Login], first_looks: d
     rows = {
         "address": f"{base_url}/",
         **{role: str(login) for role, login in logins.items()},
-        **{what: f"{base_url}{path}" for what, path in first_looks.items()},
+        **first_looks,
         "health": f"curl -fsS {address}/readyz",
         "logs": settings.INSTANCE_DIR / "logs",
         "mail": getattr(settings, "EMAIL_FILE_PATH", "sent by the server that EMAIL_URL names"),

@@ -7,7 +7,7 @@ import zlib
 from typing import Final
 
 import xxhash
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseNotModified
 from rest_framework.request import Request
 
 from apiauth.rendering import escaped
@@ -38,7 +38,7 @@ def answer_with(request: Request, body: bytes, *, content_type: str) -> HttpResp
         "Vary": "Accept, Accept-Encoding, Authorization",
     }
     if _has_already(request.headers.get("If-None-Match", ""), etag):
-        return HttpResponse(status=304, headers=headers)
+        return HttpResponseNotModified(headers=headers)  # without a Content-Type: there is no content
     if len(body) >= MIN_GZIP_BYTES and takes_gzip(request.headers.get("Accept-Encoding", "")):
         body = _compressed(body)
         headers["Content-Encoding"] = "gzip"

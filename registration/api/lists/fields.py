@@ -85,10 +85,11 @@ class Filter:
 
 @dataclass(frozen=True, eq=False)
 class Resource:
-    """What can be listed. `key` names a field that tells every row from every other; `order` the field that lists are in
-    the order of, with `-` before it for the newest or largest first."""
+    """What can be listed. `one` is what a row of it is called; `key` names a field that tells every row from every other;
+    `order` the field that lists are in the order of, with `-` before it for the newest or largest first."""
 
     name: str
+    one: str
     source: str
     key: str
     order: str
@@ -103,7 +104,7 @@ class Resource:
     def filters(self) -> dict[str, Filter]:
         """Every parameter that narrows the list, by its name."""
         equal = [
-            Filter(field.name, f"{field.sql} = %s", field.kind, field.words)
+            Filter(field.name, f"{field.sql} = %s", field.kind, field.words, example=field.example)
             for field in self.fields
             if field.is_filterable
         ]

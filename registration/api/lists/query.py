@@ -89,7 +89,7 @@ def known_parameters(resource: Resource) -> list[str]:
 def query_of(resource: Resource, given: QueryDict) -> Query:
     """What parameters ask of the list of a resource. Raises ValidationError that names each one which is wrong."""
     parameters = Parameters(given, known_parameters(resource))
-    filters = _filters(resource, parameters)
+    filters = _filters(resource.filters, parameters)
     words = parameters.read(SEARCH, _words, _NO_WORDS)
     ordering = parameters.read(ORDERING, lambda text: _ordering(resource, text), _default_ordering(resource))
     question = orjson.dumps(
@@ -110,26 +110,26 @@ def query_of(resource: Resource, given: QueryDict) -> Query:
 
 def fields_of(resource: Resource, given: QueryDict) -> tuple[str, ...]:
     """Which fields are asked for of one row. Raises ValidationError that names each parameter which is wrong."""
-    parameters = Parameters(given, [FIELDS])
-    fields = parameters.read(FIELDS, lambda text: _fields(resource, text), tuple(resource.by_name))
-    parameters.refuse_faults()
+    fields, _ = item_query_of(resource, given, ())
     return fields
 
 
-def item_query_of(resource: Resource, given: QueryDict) -> tuple[tuple[str, ...], dict[str, Any]]:
+def item_query_of(
+    resource: Resource, given: QueryDict, narrowed_by: Sequence[Filter]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Which fields are asked for of one row, and what narrows it further, by the name of the filter. As above."""
-    parameters = Parameters(given, [*resource.filters, FIELDS])
+    known = {each.name: each for each in narrowed_by}
+    parameters = Parameters(given, [*known, FIELDS])
     fields = parameters.read(FIELDS, lambda text: _fields(resource, text), tuple(resource.by_name))
-    filters = {each.name: value for each, value in _filters(resource, parameters)}
+    filters = {each.name: value for each, value in _filters(known, parameters)}
     parameters.refuse_faults()
     return fields, filters
 
 
-def _filters(resource: Resource, parameters: Parameters) -> tuple[tuple[Filter, object], ...]:
+def _filters(known: dict[str, Filter], parameters: Parameters) -> tuple[tuple[Filter, object], ...]:
     def value(each: Filter) -> object:
         return parameters.read(each.name, lambda text: _one_of(each.values, parsed(text, each.kind)), None)
 
-    known = resource.filters
     return tuple((known[name], value(known[name])) for name in parameters.names(known))
 
 

@@ -18,7 +18,7 @@ from apiauth.views import ConsumerView
 from registration.api.lists.answers import answer
 from registration.api.lists.cursors import Position, cursor_of
 from registration.api.lists.deprecation import Deprecation, headers_of
-from registration.api.lists.fields import Resource, parsed
+from registration.api.lists.fields import Filter, Resource, parsed
 from registration.api.lists.query import CURSOR, FIELDS, Query, fields_of, query_of
 from registration.api.lists.sql import Condition, Page, item_statement, page_of, page_statement
 
@@ -26,9 +26,11 @@ READING = frozenset({"GET", "HEAD"})
 
 
 class ResourceView(ConsumerView):
-    """What a list and a row have in common. A subclass says what is read, and `limits` of what."""
+    """What a list and a row have in common. A subclass says what is read, and `limits` of what. A list is narrowed by the
+    filters of its resource; anything else by what `narrowed_by` names."""
 
     resource: ClassVar[Resource]
+    narrowed_by: ClassVar[tuple[Filter, ...]] = ()
     deprecation: ClassVar[Deprecation | None] = None
     fault: ValidationError | Http404 | None = None
 

@@ -26,6 +26,9 @@ from pytest_django.live_server_helper import LiveServer
 from apiauth.models import Consumer, ConsumerUsage, User
 from apiauth.operations import create_consumer
 from audit.models import AuditEvent
+from audit.trails import trail_of
+from integrations.models import WebhookSubscription
+from integrations.subscriptions import subscribe
 from registration.disclosure import grant, students_named
 from registration.models import StudentGrant
 from tests.university import make_students, make_terms
@@ -34,6 +37,7 @@ pytestmark = pytest.mark.django_db
 
 ADD = "admin:apiauth_consumer_add"
 FORM = {"name": "Library", "contact": "keys@library.example.edu", "scopes": ["calendar:read"]}
+HOOK = "https://hooks.example.org/matricula?key=4711"
 Act = Callable[..., Any]
 
 
@@ -214,7 +218,7 @@ def test_a_consumer_whose_scopes_open_nothing_yet_is_shown_how_to_get_its_token(
     settings.BASE_URL = live_server.url
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
-    answer = client.post(reverse(ADD), FORM | {"scopes": ["webhooks:manage"]})
+    answer = client.post(reverse(ADD), FORM | {"scopes": ["integrations:read"]})
     done = subprocess.run(
         [sys.executable, "-c", within(answer, "snippet-2")],
         capture_output=True,
@@ -291,8 +295,66 @@ def test_students_are_granted_by_group_and_by_name_and_withdrawn(act: Act, consu
     assert act("withdraw", grant="x").status_code == 404
 
 
+def test_webhooks_are_shown_as_they_stand_and_removed_with_a_reason(
+    administrator: Client, act: Act, consumer: Consumer
+) -> None:
+    assert "Webhooks" not in words(administrator.get(page_of(consumer)))
+    made = subscribe(consumer, url=HOOK, event_types=["term.changed", "enrollment.changed"])
+    shown = administrator.get(page_of(consumer))
+    for told in (
+        "https://hooks.example.org/matricula?…",
+        "term.changed",
+        "enrollment.changed",
+        "accepted, not yet delivering",
+        made.subscription.created_at.strftime("%Y-%m-%d"),
+    ):
+        assert told in words(shown)
+    for secret in ("key=4711", made.secret):
+        assert secret not in shown.content.decode()
+
+    number = str(made.subscription.pk)
+    assert "its secret forgotten" in words(act("unsubscribe", subscription=number, reason="It leaks"))
+    made.subscription.refresh_from_db()
+    assert made.subscription.ended_at is not None
+    assert made.subscription.secret == {}
+    event = AuditEvent.objects.get(action="webhook.unsubscribed")
+    assert (event.actor_kind, event.reason, event.detail["host"]) == ("user", "It leaks", "hooks.example.org")
+    assert event in AuditEvent.objects.filter(trail_of(consumer))
+    ended = words(act("unsubscribe", subscription=number))
+    assert "was ended in the meantime" in ended
+    assert "Ended (1)" in ended
+
+
+@pytest.mark.parametrize(
+    ("subscription", "reason", "said"),
+    [
+        ("own", " ", "Say why"),
+        ("another's", "x", "was ended in the meantime"),
+        ("9" * 30, "x", "was ended in the meantime"),
+        ("x", "x", "was ended in the meantime"),
+    ],
+)
+def test_no_webhook_is_removed_without_a_reason_or_by_another_s_page(
+    act: Act, consumer: Consumer, subscription: str, reason: str, said: str
+) -> None:
+    library = create_consumer("Library", scopes=["webhooks:manage"]).consumer
+    own, other = (
+        subscribe(each, url=HOOK, event_types=["term.changed"]).subscription for each in (consumer, library)
+    )
+    number = {"own": str(own.pk), "another's": str(other.pk)}.get(subscription, subscription)
+    assert said in words(act("unsubscribe", subscription=number, reason=reason))
+    assert WebhookSubscription.objects.present().count() == 2
+
+
+def test_the_webhooks_of_a_revoked_consumer_can_still_be_removed(act: Act, consumer: Consumer) -> None:
+    made = subscribe(consumer, url=HOOK, event_types=["term.changed"])
+    assert "Why remove" in act("revoke", sure="yes").content.decode()
+    act("unsubscribe", subscription=str(made.subscription.pk))
+    assert not WebhookSubscription.objects.present().exists()
+
+
 def test_no_button_works_by_get_or_under_another_name(administrator: Client, consumer: Consumer) -> None:
-    for decision in ("suspend", "revoke", "rotate", "grant"):
+    for decision in ("suspend", "revoke", "rotate", "grant", "unsubscribe"):
         url = reverse("admin:apiauth_consumer_decide", args=[consumer.pk, decision])
         assert administrator.get(url).status_code == 405
     assert (
@@ -303,16 +365,18 @@ def test_no_button_works_by_get_or_under_another_name(administrator: Client, con
 
 @pytest.mark.parametrize("role", ["Auditor", "Advisor", "Principal"])
 def test_whoever_only_reads_presses_no_button(client: Client, consumer: Consumer, role: str) -> None:
+    subscribe(consumer, url=HOOK, event_types=["term.changed"])
     user = User.objects.create_user(role.lower(), is_staff=True)
     user.groups.add(Group.objects.get(name=role))
     client.force_login(user)
-    for decision in ("suspend", "resume", "revoke", "rotate", "grant", "withdraw"):
+    for decision in ("suspend", "resume", "revoke", "rotate", "grant", "withdraw", "unsubscribe"):
         url = reverse("admin:apiauth_consumer_decide", args=[consumer.pk, decision])
         assert client.post(url, {"reason": "x", "sure": "yes"}).status_code == 403
     assert client.post(reverse(ADD), FORM).status_code == 403
     shown = client.get(page_of(consumer))
     assert shown.status_code == (200 if role == "Auditor" else 403)
     assert "Rotate the secret" not in shown.content.decode()
+    assert "Why remove" not in shown.content.decode()
 
 
 def test_nobody_deletes_a_consumer(administrator: Client, consumer: Consumer) -> None:

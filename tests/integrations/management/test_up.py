@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from integrations.management.commands.up import FIRST_STUDENT
 from tests.integrations.management.home import (
     START_SECONDS,
     Home,
@@ -19,6 +20,7 @@ from tests.integrations.management.home import (
     is_well,
     made_home,
 )
+from tests.partner_guide import blocks, paste_into_shell, run_python
 
 # A test that starts the whole stack twice, beside another test on the same two processors.
 pytestmark = pytest.mark.timeout(300)
@@ -65,6 +67,7 @@ def test_the_ready_block_says_where_everything_is(demo: Up, port: int) -> None:
         "advisor": "advisor / correct-horse-9",
         "a student": f"{address}/admin/registration/student/1/change/",
         "a connection": f"{address}/admin/integrations/connection/1/change/",
+        "partner keys": str(demo.instance / "sandbox.env"),
         "health": f"curl -fsS {address}/readyz",
         "logs": str(demo.instance / "logs"),
         "mail": str(demo.instance / "mail"),
@@ -76,6 +79,21 @@ def test_the_ready_block_says_where_everything_is(demo: Up, port: int) -> None:
 def test_everything_runs_and_is_healthy(demo: Up, demo_home: Home, port: int) -> None:
     eventually(lambda: all(len(demo.children(name)) == 1 for name in demo_home.children))
     eventually(lambda: is_well(port))
+
+
+def test_a_partner_s_quick_start_works_at_once_with_the_keys_of_the_demo(demo: Up) -> None:
+    keys = demo.instance / "sandbox.env"
+    first, *_ = blocks("sh")
+    students = [
+        f'curl -fsS -H "Authorization: Bearer $TOKEN" "$BASE/api/v1/students/{FIRST_STUDENT}/{what}/"'
+        for what in ("enrollment-status", "balance")
+    ]
+    said = paste_into_shell([f'. "{keys}"', first, *students], {})
+    assert '"code":"2026FA"' in said
+    assert said.count(f'"student_number":"{FIRST_STUDENT}"') >= 2
+    (program,) = blocks("python")
+    values = dict(re.findall(r"^export (\w+)=(\S+)$", keys.read_text(), re.MULTILINE))
+    assert run_python(program, values).count("seats left") > 100
 
 
 def test_only_an_embedded_installation_has_a_broker_and_only_its_owner_reaches_it(
