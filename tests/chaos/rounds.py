@@ -229,20 +229,25 @@ def converge(on: Installation, stream: Stream) -> None:
     """Sync until a run is applied: what failed or was cancelled is made good by the next sync. Raises TimeoutError when it
     is not."""
     for _ in range(CONVERGE_SYNCS):
-        on.wait_until(
-            lambda: not SyncRun.objects.live().filter(stream=stream).exists(),
-            "the run in the way ends",
-            progress=lambda: _progress(stream),
-        )
-        if SyncRun.objects.filter(stream=stream).latest("pk").status == "applied":
+        if _settled(on, stream).status == "applied":
             return
         with acting(OPERATOR), suppress(AlreadyRunning):
             execute_run(request_run(stream, RunTrigger.COMMAND).pk)
-    last = SyncRun.objects.filter(stream=stream).latest("pk")
+    last = _settled(on, stream)
     if last.status != "applied":
         raise TimeoutError(
             f"{CONVERGE_SYNCS} syncs in a row were not applied; run {last.pk} says: {last.reason}"
         )
+
+
+def _settled(on: Installation, stream: Stream) -> SyncRun:
+    """The last run of the stream, once none is live."""
+    on.wait_until(
+        lambda: not SyncRun.objects.live().filter(stream=stream).exists(),
+        "the run in the way ends",
+        progress=lambda: _progress(stream),
+    )
+    return SyncRun.objects.filter(stream=stream).latest("pk")
 
 
 def _has_ended(stream: Stream, first: int) -> bool:
