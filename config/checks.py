@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from audit.database_roles import excess_rights
 from audit.signing import verifying_keys
 from integrations.models.sealed import key_ring
+from registration.ledger_export import ledger_accounts
 
 MIN_LEASE_SECONDS: Final = 2
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):[0-9]{1,5}")
@@ -27,7 +28,7 @@ _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):[0-9]{1,
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """What every installation needs to be right."""
     found: list[CheckMessage] = []
-    for keys, code in ((key_ring, "E001"), (verifying_keys, "E008")):
+    for keys, code in ((key_ring, "E001"), (verifying_keys, "E008"), (ledger_accounts, "E014")):
         try:
             keys()
         except ImproperlyConfigured as error:

@@ -340,8 +340,14 @@ def test_the_ledger_is_downloaded_with_its_checksum(office: Client, in_credit: S
     assert "Download CSV" in office.get(url).content.decode()
     wrong = office.post(url, {"first_on": "2026-09-02", "last_on": "2026-09-01"})
     assert "lies before the first" in wrong.content.decode()
-    response = office.post(url, {"first_on": "2026-09-01", "last_on": "2026-09-01"})
+    days = {"first_on": "2026-09-01", "last_on": "2026-09-01"}
+    told = office.post(url, {**days, "totals": "1"}).content.decode()
+    assert "3 movements from" in told
+    assert "Student receivables" in told
+    assert not AuditEvent.objects.filter(action="ledger.exported").exists()
+    response = office.post(url, days)
+    assert f"SHA-256 {response['X-Checksum-SHA256']}" in told
     assert response["X-Checksum-SHA256"] == hashlib.sha256(response.content).hexdigest()
     event = AuditEvent.objects.get(action="ledger.exported")
-    assert (event.detail["rows"], event.detail["sha256"]) == (3, response["X-Checksum-SHA256"])
+    assert (event.detail["rows"], event.detail["sha256"]) == (6, response["X-Checksum-SHA256"])
     assert signed_on("Principal").get(url).status_code == 403
