@@ -8,21 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ProjectState
+from audit.triggers import TriggerOperation
 
 
-class RefuseChanges(Operation):
+class RefuseChanges(TriggerOperation):
     """Refuse UPDATE, DELETE and (PostgreSQL) TRUNCATE of a table.
 
     `allowed_update` is a SQL condition over OLD and NEW under which an UPDATE may pass all the same; it is
     written once for both databases. `frozen` names the columns that even such an UPDATE must leave alone.
     `keys` are the columns that are unique, each by itself: SQLite replaces a row by any of them.
     """
-
-    reversible = True
-    reduces_to_sql = True
 
     def __init__(
         self,
@@ -37,29 +32,6 @@ class RefuseChanges(Operation):
         self.allowed_update = allowed_update
         self.frozen = tuple(frozen)
 
-    def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Triggers are no part of Django's state."""
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        for statement in self.statements(schema_editor.connection.vendor):
-            schema_editor.execute(statement, params=None)
-
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        for statement in self.removal(schema_editor.connection.vendor):
-            schema_editor.execute(statement, params=None)
-
     def describe(self) -> str:
         return f"Refuse changes to rows of {self.table}"
 
@@ -71,7 +43,6 @@ class RefuseChanges(Operation):
         return f"NOT ({self.allowed_update}" + (f" AND {unchanged})" if unchanged else ")")
 
     def statements(self, vendor: str) -> list[str]:
-        """The statements that make the triggers, in order."""
         when = f"WHEN ({self.refused_update()}) " if self.allowed_update else ""
         if vendor == "postgresql":
             refuse = f"EXECUTE FUNCTION {self.table}_refuse()"
@@ -98,7 +69,6 @@ class RefuseChanges(Operation):
         ]
 
     def removal(self, vendor: str) -> list[str]:
-        """The statements that take the triggers away again."""
         if vendor == "postgresql":
             return [f"DROP FUNCTION {self.table}_refuse() CASCADE"]
         return [f"DROP TRIGGER {self.table}_no_{event}" for event in ("update", "delete", "insert")]
@@ -108,51 +78,21 @@ class RefuseChanges(Operation):
 ARCHIVIST = "matricula_archivist"
 
 
-class AllowArchiving(Operation):
+class AllowArchiving(TriggerOperation):
     """Let rows go from a table that refuses changes, once `is_archived` (a SQL condition over OLD) holds for them.
 
     On PostgreSQL only the archivist's role may; SQLite has no roles, so that there the condition is all. It asks for a
     signed checkpoint that covers the row.
     """
 
-    reversible = True
-    reduces_to_sql = True
-
     def __init__(self, table: str, *, is_archived: str) -> None:
         self.table = table
         self.is_archived = is_archived
-
-    def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Triggers are no part of Django's state."""
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        for statement in self.statements(schema_editor.connection.vendor):
-            schema_editor.execute(statement, params=None)
-
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        if schema_editor.connection.vendor == "postgresql":
-            schema_editor.execute(self._function(""), params=None)
-            return
-        for statement in self._delete_trigger(""):
-            schema_editor.execute(statement, params=None)
 
     def describe(self) -> str:
         return f"Let archived rows of {self.table} go"
 
     def statements(self, vendor: str) -> list[str]:
-        """The statements that make the exception, in order."""
         if vendor == "postgresql":
             exception = (
                 f"IF TG_OP = 'DELETE' AND current_user = '{ARCHIVIST}' THEN "
@@ -160,6 +100,9 @@ class AllowArchiving(Operation):
             )
             return [self._function(exception)]
         return self._delete_trigger(f"WHEN NOT ({self.is_archived}) ")
+
+    def removal(self, vendor: str) -> list[str]:
+        return [self._function("")] if vendor == "postgresql" else self._delete_trigger("")
 
     def _function(self, exception: str) -> str:
         # Two IFs: OLD has no meaning in a trigger FOR EACH STATEMENT, which TRUNCATE's is.
@@ -177,36 +120,18 @@ class AllowArchiving(Operation):
         ]
 
 
-class LiftRefusal(Operation):
+class LiftRefusal(TriggerOperation):
     """Take the triggers of an earlier RefuseChanges away, so that another one may make them anew: with more frozen
     columns, or after SQLite has remade the table. Backwards, they are as they were."""
-
-    reversible = True
-    reduces_to_sql = True
 
     def __init__(self, refusal: RefuseChanges) -> None:
         self.refusal = refusal
 
-    def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Triggers are no part of Django's state."""
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        self.refusal.database_backwards(app_label, schema_editor, from_state, to_state)
-
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        self.refusal.database_forwards(app_label, schema_editor, from_state, to_state)
-
     def describe(self) -> str:
         return f"Let rows of {self.refusal.table} change, until a refusal is made anew"
+
+    def statements(self, vendor: str) -> list[str]:
+        return self.refusal.removal(vendor)
+
+    def removal(self, vendor: str) -> list[str]:
+        return self.refusal.statements(vendor)

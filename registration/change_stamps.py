@@ -10,23 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ProjectState
+from audit.triggers import TriggerOperation
 
 # As Django's own Now() has it there: SQLite's clock knows milliseconds.
 _SQLITE_NOW: Final = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 
 
-class StampChanges(Operation):
+class StampChanges(TriggerOperation):
     """Keep in `column` of a table the instant at which one of the `watched` columns changed last.
 
     The column itself has its first value from its database default. SQLite drops the triggers of a table that a later
     migration remakes: such a migration names this operation again, and tests/registration/test_change_stamps.py sees to it.
     """
-
-    reversible = True
-    reduces_to_sql = True
 
     def __init__(self, table: str, column: str, *, watched: Sequence[str]) -> None:
         self.table, self.column, self.watched = table, column, tuple(watched)
@@ -35,35 +30,10 @@ class StampChanges(Operation):
     def name(self) -> str:
         return f"{self.table}_stamp_{self.column}"
 
-    def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Triggers are no part of Django's state."""
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        for statement in self.statements(schema_editor.connection.vendor):
-            schema_editor.execute(statement, params=None)
-
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        is_postgresql = schema_editor.connection.vendor == "postgresql"
-        drop = f"DROP FUNCTION {self.name}() CASCADE" if is_postgresql else f"DROP TRIGGER {self.name}"
-        schema_editor.execute(drop, params=None)
-
     def describe(self) -> str:
         return f"Stamp changes of {self.table} in {self.column}"
 
     def statements(self, vendor: str) -> list[str]:
-        """The statements that make the trigger, in order."""
         if vendor == "postgresql":
             changed = " OR ".join(f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in self.watched)
             # clock_timestamp() and not now(): the nearer to the commit, the less a reader can miss.
@@ -83,3 +53,8 @@ class StampChanges(Operation):
             f"UPDATE {self.table} SET {self.column} = CASE WHEN {changed} THEN {_SQLITE_NOW} "
             f"ELSE OLD.{self.column} END WHERE id = NEW.id; END",
         ]
+
+    def removal(self, vendor: str) -> list[str]:
+        if vendor == "postgresql":
+            return [f"DROP FUNCTION {self.name}() CASCADE"]
+        return [f"DROP TRIGGER {self.name}"]

@@ -6,11 +6,11 @@ They know nothing of the product; they behave as their vendors' systems do, and 
 from __future__ import annotations
 
 from integrations.simulators.aid import AidOffice
+from integrations.simulators.feed import Feed
 from integrations.simulators.housing import HousingOffice
 from integrations.simulators.koha import Koha
 from integrations.simulators.starrez import StarRez
 from integrations.simulators.system import System
 
-SYSTEMS: dict[str, type[System]] = {
-    system.name: system for system in (AidOffice, HousingOffice, StarRez, Koha)
-}
+FEEDS: dict[str, type[Feed]] = {feed.name: feed for feed in (AidOffice, HousingOffice, StarRez)}
+SYSTEMS: dict[str, type[System]] = {**FEEDS, Koha.name: Koha}

@@ -15,8 +15,9 @@ from random import Random
 from typing import Any, ClassVar, Final
 
 from integrations.simulators.faults import Window
+from integrations.simulators.feed import Listing, Record
 from integrations.simulators.parameters import Parameters, instant, one_of, whole
-from integrations.simulators.system import Call, Record, Reply, System, reply
+from integrations.simulators.system import Call, Reply, reply
 
 TOKEN: Final = "demo-aid-token"  # noqa: S105 - of a simulated system, printed in the docs
 
@@ -50,7 +51,7 @@ YEAR: Final = 2026
 ONE_RETURNED_IN: Final = 40
 
 
-class AidOffice(System):
+class AidOffice(Listing):
     name: ClassVar[str] = "aid"
     path: ClassVar[str] = "/awards"
     parameters: ClassVar[Parameters] = Parameters(
@@ -58,7 +59,7 @@ class AidOffice(System):
             "page": whole(1, 1_000_000),
             "offset": whole(0, 100_000_000),
             "cursor": whole(0, 100_000_000),
-            "limit": whole(1, System.max_page_size),
+            "limit": whole(1, Listing.max_page_size),
             "year": whole(2000, 2100),
             "term": one_of(*(term for term, _ in TERMS)),
             "updated_since": instant,

@@ -15,8 +15,9 @@ from random import Random
 from typing import Any, ClassVar, Final
 
 from integrations.simulators.faults import Window
+from integrations.simulators.feed import Listing, Record
 from integrations.simulators.parameters import Parameters, instant, one_of, whole
-from integrations.simulators.system import Call, Record, Reply, System, reply
+from integrations.simulators.system import Call, Reply, reply
 
 USERNAME: Final = "housing-api"
 PASSWORD: Final = "demo-housing-token"  # noqa: S105 - of a simulated system, printed in the docs
@@ -60,7 +61,7 @@ FIRST_ID: Final = 5001
 ONE_REDUCED_IN: Final = 30
 
 
-class HousingOffice(System):
+class HousingOffice(Listing):
     name: ClassVar[str] = "housing"
     path: ClassVar[str] = "/api/assignments"
     max_page_size: ClassVar[int] = 500

@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from random import Random
 from typing import Any, ClassVar, Final
 
-from integrations.simulators.faults import NO_STRIKES, Faults, Strikes, Window
-from integrations.simulators.parameters import Parameters
-from integrations.simulators.system import Call, Record, Reply, System, reply
+from integrations.simulators.faults import Strikes
+from integrations.simulators.feed import Record
+from integrations.simulators.system import Call, Reply, System, reply
 from integrations.simulators.tokens import CLIENT_ID, CLIENT_SECRET, Answer, TokenEndpoint
 
 LIBRARIES: Final = ("MAIN", "LAW")
@@ -68,51 +67,37 @@ class KohaTokens(TokenEndpoint):
 class Koha(System):
     name: ClassVar[str] = "koha"
     path: ClassVar[str] = "/api/v1/patrons"
-    parameters: ClassVar[Parameters] = Parameters({})
     is_changing: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        *,
-        records: int,
-        seed: int,
-        students: int,
-        faults: Faults | None = None,
-        token_seconds: int = 3600,
-    ) -> None:
-        super().__init__(records=0, seed=seed, students=students, faults=faults, token_seconds=token_seconds)
-        self.tokens = KohaTokens(seed, token_seconds)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self._lock = threading.Lock()
         self.patrons: dict[int, Record] = {}
         # What a patron owes and has borrowed, by card number.
         self.debts: dict[str, float] = {}
         self.checkouts: dict[str, int] = {}
-        self.changes: list[
-            tuple[str, str]
-        ] = []  # method and card number of each change that was made, in order
+        # Method and card number of each change that was made, in order.
+        self.changes: list[tuple[str, str]] = []
 
     def add(self, **values: Any) -> Record:
         """A patron whom somebody has added at the desk."""
         with self._lock:
             return self._insert({"library_id": "MAIN", "category_id": "STUDENT", **values})
 
-    def strikes_at(self, call: Call) -> Strikes:
-        return self.faults.strikes() if call.path.startswith(self.path) else NO_STRIKES
+    def make_tokens(self, seconds: int) -> TokenEndpoint:
+        return KohaTokens(self.seed, seconds)
 
-    def answer(self, call: Call, strikes: Strikes = NO_STRIKES) -> Reply:
-        if call.path == self.tokens.path:
-            return reply(*self.tokens.answer(call.method, call.headers, call.body))
-        if strikes.revokes_token:
-            self.tokens.revoke(call.headers.get("authorization", "").partition(" ")[2])
-        if not self.admits(call):
-            return reply(
-                401, {"error": "Authentication failure."}, {"WWW-Authenticate": self.challenge(call)}
-            )
-        if strikes.reply:
-            return Reply(*strikes.reply(self.path))
+    def is_about_records(self, call: Call) -> bool:
+        return call.path.startswith(self.path)
+
+    def refused(self, call: Call, strikes: Strikes) -> Reply | None:
+        if self.lets_in(call, strikes):
+            return None
+        return reply(401, {"error": "Authentication failure."}, {"WWW-Authenticate": self.challenge(call)})
+
+    def serve(self, call: Call, strikes: Strikes) -> Reply:
         with self._lock:
-            answered = self._route(call)
-        return Reply(*strikes.late_reply(self.path)) if strikes.late_reply else answered
+            return self._route(call)
 
     def _route(self, call: Call) -> Reply:
         place = call.path.removeprefix(self.path).strip("/")
@@ -189,20 +174,6 @@ class Koha(System):
             name for name in UNIQUE if value.get(name) and any(o.get(name) == value[name] for o in others)
         ]
         return next(iter(taken), "")
-
-    # --- what a feed of records would need, and patrons are not -------------------------------------------
-
-    def knows(self, authorization: str) -> bool:
-        return False
-
-    def make(self, index: int, dice: Random) -> Record:
-        raise NotImplementedError
-
-    def select(self, asked: Mapping[str, Any]) -> list[Record]:
-        raise NotImplementedError
-
-    def page(self, call: Call, window: Window, records: list[Record]) -> Reply:
-        raise NotImplementedError
 
 
 def _matches(patron: Record, sought: Mapping[str, str], *, is_exact: bool) -> bool:

@@ -16,10 +16,11 @@ from operator import ge, gt, le, lt
 from random import Random
 from typing import Any, ClassVar, Final
 
-from integrations.simulators.faults import NO_STRIKES, Strikes, Window
-from integrations.simulators.parameters import NotSo, Parameters
+from integrations.simulators.faults import Strikes, Window
+from integrations.simulators.feed import Feed, Record
+from integrations.simulators.parameters import NotSo
 from integrations.simulators.starrez_tables import TABLES, Column, booking, campus, is_of
-from integrations.simulators.system import Call, Record, Reply, System, reply
+from integrations.simulators.system import Call, Reply, reply
 
 USERNAME: Final = "housing-sync"
 TOKEN: Final = "demo-starrez-token"  # noqa: S105 - of a simulated system, printed in the docs
@@ -33,10 +34,10 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-class StarRez(System):
+class StarRez(Feed):
     name: ClassVar[str] = "starrez"
     path: ClassVar[str] = f"{SERVICES}/select/Booking.json"
-    parameters: ClassVar[Parameters] = Parameters({})
+    has_token_endpoint: ClassVar[bool] = False
 
     def make(self, index: int, dice: Random) -> Record:
         return booking(index, self.students, dice)
@@ -50,18 +51,14 @@ class StarRez(System):
         """The rows of a table, in the order of their numbers."""
         return self.records if table == "Booking" else self.tables[table]
 
-    def strikes_at(self, call: Call) -> Strikes:
+    def is_about_records(self, call: Call) -> bool:
         """Faults strike wherever rows are asked for."""
-        return self.faults.strikes() if _table(call) else NO_STRIKES
+        return _table(call) is not None
 
-    def answer(self, call: Call, strikes: Strikes = NO_STRIKES) -> Reply:
-        if refused := self._refused_here(call, strikes):
-            return refused
+    def serve(self, call: Call, strikes: Strikes) -> Reply:
         table = _table(call)
         if table is None:
             return Reply(200, b"")
-        if strikes.reply:
-            return Reply(*strikes.reply(call.path))
         try:
             asked = _checked(table, call.body)
         except NotSo as error:
@@ -72,15 +69,14 @@ class StarRez(System):
         window = strikes.moved(Window(asked["_pageIndex"], asked["_pageSize"]))
         return reply(200, window.shown(found))
 
-    def _refused_here(self, call: Call, strikes: Strikes) -> Reply | None:
-        """What keeps a caller from being heard at all."""
+    def refused(self, call: Call, strikes: Strikes) -> Reply | None:
         is_test = (call.method, call.path) == ("GET", f"{SERVICES}/testConnection")
         table = _table(call)
         if table is None and not is_test:
             return _refusal(404, f"There is no such service; tables are at {SERVICES}/select/TABLE.json.")
         if table is not None and call.method != "POST":
             return _refusal(405, "A table is read by POST.", {"Allow": "POST"})
-        if strikes.revokes_token or not self.knows(call.headers.get("authorization", "")):
+        if not self.lets_in(call, strikes):
             return _refusal(401, "Valid credentials are needed.", {"WWW-Authenticate": self.challenge(call)})
         return None
 
@@ -90,12 +86,6 @@ class StarRez(System):
 
     def challenge(self, call: Call) -> str:
         return 'Basic realm="StarRez"'
-
-    def select(self, asked: Mapping[str, Any]) -> list[Record]:
-        return _found("Booking", self.records, asked)
-
-    def page(self, call: Call, window: Window, records: list[Record]) -> Reply:
-        return reply(200, window.shown(records))
 
 
 def _table(call: Call) -> str | None:

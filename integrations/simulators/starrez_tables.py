@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, Literal
 
-from integrations.simulators.system import Record
+from integrations.simulators.feed import Record
 
 Column = Literal["whole", "text", "truth", "moment", "number"]
 

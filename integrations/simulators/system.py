@@ -1,4 +1,4 @@
-"""What a simulated system is: it answers calls from made-up records, and checks what it is sent."""
+"""What a simulated system is: it knows its callers, checks what it is sent, answers, and fails where it is told to."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from random import Random
 from typing import Any, ClassVar
-from urllib.parse import urlencode
 
-from integrations.simulators.faults import NO_STRIKES, Faults, Strikes, Window
-from integrations.simulators.parameters import NotSo, Parameters
+from integrations.simulators.faults import NO_STRIKES, Faults, Strikes
 from integrations.simulators.tokens import TokenEndpoint
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,15 +49,14 @@ def refusal(status: int, words: str, headers: Mapping[str, str] | None = None) -
 
 
 class System(ABC):
-    """A simulated external system with one list of records, cut into pages."""
+    """A simulated external system. `records` is how many of them it has, where it makes up any, about so many `students`."""
 
     name: ClassVar[str]
+    # Where its records are, or what their addresses begin with.
     path: ClassVar[str]
-    parameters: ClassVar[Parameters]
-    max_page_size: ClassVar[int] = 1000
-    default_page_size: ClassVar[int] = 500
     # Whether what it answers depends on what it was sent before, so that no answer may be kept.
     is_changing: ClassVar[bool] = False
+    has_token_endpoint: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -76,85 +69,56 @@ class System(ABC):
     ) -> None:
         self.size, self.seed, self.students = records, seed, students
         self.faults = faults or Faults((), seed)
-        self.tokens = TokenEndpoint(seed, token_seconds)
+        self.tokens = self.make_tokens(token_seconds)
 
-    @cached_property
-    def records(self) -> list[Record]:
-        """Every record, in the order of its id, with what the faults of its records have done to it."""
-        dice = Random(self.seed)  # noqa: S311 - made-up data, the same every time
-        return self.faults.spoil([self.make(index, dice) for index in range(self.size)])
+    def make_tokens(self, seconds: int) -> TokenEndpoint:
+        """The token endpoint, of which a token is good for so long."""
+        return TokenEndpoint(self.seed, seconds)
 
     def strikes_at(self, call: Call) -> Strikes:
         """The faults that strike this call. The token endpoint is spared: it is not what is tried here."""
-        return self.faults.strikes() if call.path == self.path else NO_STRIKES
+        return self.faults.strikes() if self.is_about_records(call) else NO_STRIKES
 
     def answer(self, call: Call, strikes: Strikes = NO_STRIKES) -> Reply:
         """Return what the system answers. Called from several threads."""
-        if call.path == self.tokens.path:
+        if self.has_token_endpoint and call.path == self.tokens.path:
             return reply(*self.tokens.answer(call.method, call.headers, call.body))
-        if refused := self._refused(call, strikes):
+        if refused := self.refused(call, strikes):
             return refused
         if strikes.reply:
-            return Reply(*strikes.reply(self.path))
-        try:
-            asked = self.parameters.checked(call.query)
-        except NotSo as error:
-            return refusal(400, str(error))
-        page = self.page(call, strikes.moved(self.window(asked)), self.select(asked))
-        return Reply(*strikes.late_reply(self.path)) if strikes.late_reply else page
+            return Reply(*strikes.reply(call.path))
+        done = self.serve(call, strikes)
+        return Reply(*strikes.late_reply(call.path)) if strikes.late_reply else done
 
-    def _refused(self, call: Call, strikes: Strikes) -> Reply | None:
-        if call.path != self.path:
-            return refusal(404, f"There is nothing here; records are at {self.path}.")
-        if call.method != "GET":
-            return refusal(405, f"{self.path} can only be read.", {"Allow": "GET"})
+    def lets_in(self, call: Call, strikes: Strikes) -> bool:
+        """Whether the caller is heard; a token that a fault has ended is none from now on."""
         if strikes.revokes_token:
             self.tokens.revoke(_bearer(call))
-        if strikes.revokes_token or not self.admits(call):
-            return refusal(401, "A valid credential is needed.", {"WWW-Authenticate": self.challenge(call)})
-        return None
+        return not strikes.revokes_token and self.admits(call)
 
     def admits(self, call: Call) -> bool:
         """Whether the caller has proven who it is: by a token of the token endpoint, or as the system has it."""
         return self.tokens.is_good(_bearer(call)) or self.knows(call.headers.get("authorization", ""))
 
+    def knows(self, authorization: str) -> bool:
+        """Whether an Authorization header has the system's own kind of credential; some have none but tokens."""
+        return False
+
     def challenge(self, call: Call) -> str:
         """What the caller is told to prove itself with (RFC 6750 section 3)."""
         return 'Bearer error="invalid_token"' if _bearer(call) else "Bearer"
 
-    def window(self, asked: Mapping[str, Any]) -> Window:
-        """Which records the caller asks for, however it counts them."""
-        size = asked.get("limit", self.default_page_size)
-        start = asked.get("cursor", asked.get("offset", (asked.get("page", 1) - 1) * size))
-        return Window(start, size)
-
-    def links(self, call: Call, following: int | None, size: int) -> dict[str, str]:
-        """The Link header (RFC 8288) of a page: the first one and, where there is one, the next."""
-        links = [f'<{self.address(call, 0, size)}>; rel="first"']
-        if following is not None:
-            links.append(f'<{self.address(call, following, size)}>; rel="next"')
-        return {"Link": ", ".join(links)}
-
-    def address(self, call: Call, start: int, size: int) -> str:
-        """The address of a page that starts at `start`, with whatever else was asked for."""
-        others = [(name, value) for name, value in call.query if name not in self.parameters.of_pages]
-        return f"{call.address}{call.path}?{urlencode([*others, ('offset', start), ('limit', size)])}"
+    def is_about_records(self, call: Call) -> bool:
+        """Whether this is a call that faults may strike."""
+        return call.path == self.path
 
     @abstractmethod
-    def make(self, index: int, dice: Random) -> Record:
-        """Make record number `index`, from 0, with these dice."""
+    def refused(self, call: Call, strikes: Strikes) -> Reply | None:
+        """What a caller is told that is not heard at all; None for one that is."""
 
     @abstractmethod
-    def knows(self, authorization: str) -> bool:
-        """Whether an Authorization header has the system's own kind of credential."""
-
-    @abstractmethod
-    def select(self, asked: Mapping[str, Any]) -> list[Record]:
-        """The records that the caller's filters let through."""
-
-    @abstractmethod
-    def page(self, call: Call, window: Window, records: list[Record]) -> Reply:
-        """The page of `records` that the window shows, as the vendor writes it."""
+    def serve(self, call: Call, strikes: Strikes) -> Reply:
+        """Do what an admitted caller asks for, and return the right answer, or what was wrong with the call."""
 
 
 def _bearer(call: Call) -> str:

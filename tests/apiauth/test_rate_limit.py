@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ from apiauth.counters import counters, key
 from apiauth.models import Consumer
 from apiauth.rate_limit import BUCKET_SECONDS, WINDOW_SECONDS, count_request
 from apiauth.usage import requests_this_hour
-from tests.apiauth.conftest import MakePartner
+from tests.apiauth.conftest import Ask, MakePartner, basic
 from tests.bearers import make_token
 from tests.processes import at_once
+from tests.sockets import watch_sockets
 
 URL = "/api/v1/terms/"
 PROCESSES, LIMIT = 16, 1_000
@@ -47,6 +49,23 @@ def test_sixteen_processes_let_exactly_as_many_through_as_the_limit_says(
     )
     assert each * PROCESSES > LIMIT
     assert sum(map(int, said)) == LIMIT
+
+
+def test_nobody_waits_for_the_counters_while_a_transaction_is_open(
+    partner: MakePartner,
+    token_of: Callable[..., str],
+    ask: Ask,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    who = partner()
+    sent = watch_sockets(monkeypatch)
+    token = token_of(who)
+    assert client.get(URL, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    wrong = basic(who.consumer.client_id, "wrong")
+    assert ask("/oauth/token/", {"grant_type": "client_credentials"}, wrong).status_code == 401
+    assert sent
+    assert not any(sent)
 
 
 # --- the hour ---------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 from integrations.simulators import SYSTEMS
 from integrations.simulators.aid import TOKEN
 from integrations.simulators.faults import Faults, parse_fault
+from integrations.simulators.feed import Feed, Record
 from integrations.simulators.server import Pace, SystemServer, serve
 from integrations.simulators.system import System
 from tests.integrations.feed import MAPPING, may_reach
@@ -36,6 +37,16 @@ class Simulated:
     def calls(self) -> int:
         return self.system.faults.calls
 
+    @property
+    def feed(self) -> Feed:
+        assert isinstance(self.system, Feed)
+        return self.system
+
+    @property
+    def records(self) -> list[Record]:
+        """What it answers from."""
+        return self.feed.records
+
     def suffer(self, *faults: str) -> None:
         """Have these faults from now on, and no others."""
         self.system.faults.declared = tuple(parse_fault(fault) for fault in faults)
@@ -47,10 +58,10 @@ class Simulated:
         self.system.__dict__.pop("records", None)
 
     @property
-    def source(self) -> list[dict[str, Any]]:
+    def source(self) -> list[Record]:
         """What is true there, whatever goes wrong with saying it."""
         dice = Random(self.system.seed)  # noqa: S311 - made-up data, the same every time
-        return [self.system.make(index, dice) for index in range(self.system.size)]
+        return [self.feed.make(index, dice) for index in range(self.feed.size)]
 
 
 @contextmanager
@@ -69,8 +80,9 @@ def simulated(
     )
     server = serve(system, 0, pace=pace)
     office = Simulated(server, system)
-    make = system.make
-    system.make = lambda index, dice: make(index, dice) | office.edits.get(index, {})  # type: ignore[method-assign]
+    if isinstance(system, Feed):
+        make = system.make
+        system.make = lambda index, dice: make(index, dice) | office.edits.get(index, {})  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

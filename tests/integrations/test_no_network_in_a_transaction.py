@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -20,28 +19,13 @@ from integrations.notices import send_alerts
 from integrations.transports.http import InTransaction
 from tests.integrations.conftest import Sync, sync_stream
 from tests.integrations.feed import Feed, award
-
-
-def in_transaction() -> bool:
-    blocks = transaction.get_connection().atomic_blocks
-    return bool(blocks) and not blocks[-1]._from_testcase
+from tests.sockets import in_transaction, watch_sockets
 
 
 @pytest.fixture
-def inside(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What this process sends or opens over any socket of Python while a transaction of the product is open: to systems,
-    mail servers and the broker alike."""
-    found: list[str] = []
-    for name in ("connect", "sendall", "send"):
-        original = getattr(socket.socket, name)
-
-        def watched(self: socket.socket, *args: Any, original: Any = original, name: str = name) -> Any:
-            if in_transaction():
-                found.append(name)
-            return original(self, *args)
-
-        monkeypatch.setattr(socket.socket, name, watched)
-    return found
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For whatever this process opens or sends over a socket: whether a transaction was open."""
+    return watch_sockets(monkeypatch)
 
 
 def test_the_transport_refuses_to_ask_inside_a_transaction(feed: Feed, stream: Stream) -> None:
@@ -52,7 +36,7 @@ def test_the_transport_refuses_to_ask_inside_a_transaction(feed: Feed, stream: S
 
 @pytest.mark.parametrize("pagination", [{"type": "page"}, {"type": "cursor", "cursor": "cursor"}])
 def test_no_step_of_the_road_asks_inside_a_transaction(
-    feed: Feed, load: Callable[..., Connection], inside: list[str], pagination: dict[str, str]
+    feed: Feed, load: Callable[..., Connection], sent: list[bool], pagination: dict[str, str]
 ) -> None:
     """With rejections, absences that are confirmed, and a run that fails and is told of."""
     dataset = feed.dataset(pagination=pagination)
@@ -65,11 +49,11 @@ def test_no_step_of_the_road_asks_inside_a_transaction(
     feed.status = 404
     assert sync_stream(stream).status == "failed"
     assert len(feed.requests) >= 8
-    assert inside == []
+    assert not any(sent)
 
 
 def test_a_renewed_token_is_not_fetched_inside_a_transaction(
-    feed: Feed, load: Callable[..., Connection], inside: list[str]
+    feed: Feed, load: Callable[..., Connection], sent: list[bool]
 ) -> None:
     fetched: list[str] = []
 
@@ -88,11 +72,11 @@ def test_a_renewed_token_is_not_fetched_inside_a_transaction(
     feed.awards = [award(1)]
     assert sync_stream(stream).status == "applied"
     assert fetched == ["token"]
-    assert inside == []
+    assert not any(sent)
 
 
 def test_trying_a_connection_and_sending_alerts_hold_no_transaction(
-    feed: Feed, stream: Stream, sync: Sync, inside: list[str], monkeypatch: pytest.MonkeyPatch
+    feed: Feed, stream: Stream, sync: Sync, sent: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent_inside: list[bool] = []
     original = mail.EmailMessage.send
@@ -109,12 +93,12 @@ def test_trying_a_connection_and_sending_alerts_hold_no_transaction(
     operations.try_connection(stream.connection)
     assert send_alerts() == 1
     assert sent_inside == [False]
-    assert inside == []
+    assert not any(sent)
 
 
 def test_the_ring_for_a_worker_waits_for_the_commit(
     stream: Stream,
-    inside: list[str],
+    sent: list[bool],
     monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: Any,
 ) -> None:

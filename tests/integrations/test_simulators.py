@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.connectors.links import next_target
-from integrations.simulators import SYSTEMS
+from integrations.simulators import FEEDS, SYSTEMS
 from integrations.simulators.aid import TOKEN
 from integrations.simulators.faults import FAULTS, Faults, NotAFault, parse_fault
 from integrations.simulators.housing import PASSWORD, USERNAME
@@ -72,21 +72,21 @@ def test_every_record_is_in_the_pages_once(name: str, how: str) -> None:
             if not target:
                 break
             query = f"?limit=7&offset={len(found)}" if how == "offset" else f"?{target.partition('?')[2]}"
-        assert found == office.system.records
+        assert found == office.records
         assert len({json.dumps(record, sort_keys=True) for record in found}) == 25
 
 
 @pytest.mark.parametrize("name", PATHS)
 def test_the_same_seed_makes_the_same_records_and_another_one_others(name: str) -> None:
     def made(seed: int) -> list[dict[str, Any]]:
-        return SYSTEMS[name](records=40, seed=seed, students=12).records
+        return FEEDS[name](records=40, seed=seed, students=12).records
 
     assert made(3) == made(3) != made(4)
 
 
 def test_housing_filters_by_term_state_and_moment() -> None:
     with simulated("housing", records=60) as office:
-        everything = office.system.records
+        everything = office.records
         filters: dict[str, Callable[[dict[str, Any]], bool]] = {
             "?term=2026FA": lambda booking: booking["term"] == "2026FA",
             "?status=InRoom": lambda booking: booking["status"] == "InRoom",
@@ -300,14 +300,14 @@ def _is_throttled(office: Simulated) -> None:
 
 def _lacks_a_page(office: Simulated) -> None:
     first = ask(office, "?limit=10")
-    assert records_in(first) == office.system.records[10:20]
+    assert records_in(first) == office.records[10:20]
     assert 30 in first.json().values()  # which is what it announces
 
 
 def _goes_round(office: Simulated) -> None:
     first = ask(office, "?limit=10")
     second = ask(office, f"?{next_target(first.headers['Link']).partition('?')[2]}")
-    assert records_in(first) == records_in(second) == office.system.records[:10]
+    assert records_in(first) == records_in(second) == office.records[:10]
     assert next_target(second.headers["Link"]) == next_target(first.headers["Link"])
 
 
@@ -323,7 +323,7 @@ def _has_nothing(office: Simulated) -> None:
 
 
 def _has_wrong_types(office: Simulated) -> None:
-    right = SYSTEMS[office.system.name](records=30, seed=1, students=12).records
+    right = FEEDS[office.system.name](records=30, seed=1, students=12).records
     for spoiled, record in zip(records_in(ask(office)), right, strict=True):
         (name,) = [name for name in record if spoiled[name] != record[name]]
         assert type(spoiled[name]) is not type(record[name])
@@ -423,7 +423,7 @@ def test_a_fault_strikes_the_same_calls_for_the_same_seed() -> None:
 
 def test_several_faults_strike_by_themselves_and_one_that_strikes_records_spoils_their_share() -> None:
     with simulated("aid", "error500:0.2", "wrong_types:0.1", records=1000) as office:
-        right = SYSTEMS["aid"](records=1000, seed=1, students=12).records
+        right = FEEDS["aid"](records=1000, seed=1, students=12).records
         answers = [ask(office, "?limit=1000") for _ in range(40)]
         assert {answer.status_code for answer in answers} == {200, 500}
         good = next(answer for answer in answers if answer.ok)

@@ -123,7 +123,7 @@ class Campus:
 
     @property
     def bookings(self) -> list[dict[str, Any]]:
-        return self.office.system.records
+        return self.office.records
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_what_a_booking_refers_to_is_put_into_it(campus: Campus) -> None:
 
 def test_few_rows_are_asked_for_by_themselves_and_many_with_their_table(campus: Campus) -> None:
     stream = starrez_stream(campus.office)
-    campus.office.system.records[5]["DateModified"] = "2026-11-01T10:00:00"
+    campus.office.records[5]["DateModified"] = "2026-11-01T10:00:00"
     changed = records_in(pulled(stream, since="2026-11-01T00:00:00"))
     assert [body["EntryID"] for body in campus.bodies("entry")] == [changed[0]["EntryID"]]
     assert len(campus.calls) < 10
@@ -449,7 +449,7 @@ def test_what_was_changed_in_the_hour_that_comes_twice_is_asked_for_again(campus
     since = watermark.after("", 0)
     assert since <= "2026-11-01T01:00:00"
     assert read_moment(since) is not None
-    campus.office.system.records[4]["DateModified"] = "2026-11-01T01:00:00"
+    campus.office.records[4]["DateModified"] = "2026-11-01T01:00:00"
     assert [record["BookingID"] for record in records_in(pulled(stream, since=since))] == [5005]
 
 

@@ -44,6 +44,7 @@ from registration.models import LedgerEntry
 from registration.operations import billing
 from tests.integrations.conftest import Ledger, Load, approved, sync_stream
 from tests.integrations.feed import MAPPING, UNGUARDED, Feed, award
+from tests.processes import at_once
 
 PAGINATIONS: dict[str, dict[str, Any]] = {
     "cursor": {"type": "cursor", "cursor": "cursor"},
@@ -542,6 +543,20 @@ def test_a_run_is_taken_over_by_one_only_and_not_before_its_lease_has_run_out(st
     assert take(run.pk) is None
 
 
+@pytest.mark.django_db(transaction=True)
+def test_of_eight_processes_that_would_take_a_silent_run_over_one_does(stream: Stream) -> None:
+    run = request_run(stream, RunTrigger.COMMAND)
+    take(run.pk)
+    let_lapse()
+    said = at_once(
+        8,
+        setup="from integrations.sync.lease import take",
+        act=f"lease = take({run.pk}); print(lease.fence if lease else 0)",
+    )
+    assert sorted(map(int, said)) == [0] * 7 + [2]
+    assert AuditEvent.objects.filter(action="sync_run.taken_over").count() == 1
+
+
 def test_whoever_asks_beside_a_live_run_is_told_who_holds_it(stream: Stream) -> None:
     run = request_run(stream, RunTrigger.COMMAND)
     take(run.pk)
@@ -584,6 +599,20 @@ def test_a_run_whose_database_went_away_is_left_to_be_taken_over(
     assert Alert.objects.count() == 0
     let_lapse()
     check_applied_once(take_over(run))
+
+
+def test_a_last_page_that_the_announced_total_contradicts_is_never_kept(
+    feed: Feed, load: Load, at_point: AtPoint
+) -> None:
+    """Were it kept, a process that dies then would leave what looks like the end of a whole feed."""
+    pagination = {"type": "cursor", "cursor": "cursor", "total": "total"}
+    stream = load(datasets={"aid_awards": feed.dataset(pagination=pagination)}).streams.get()
+    pages = iter([{"data": [award(1)], "cursor": "2", "total": 3}, {"data": [award(2)], "total": 3}])
+    feed.answer = lambda _: Response(json.dumps(next(pages)))
+    at_point(Failpoint.STAGING, 2, kill)
+    run = execute_run(request_run(stream, RunTrigger.COMMAND).pk)
+    assert run.status == "failed"
+    assert "announced 3 records and 2 came" in run.reason
 
 
 def test_nothing_is_left_of_a_plan_that_was_started_over(
