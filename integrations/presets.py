@@ -61,8 +61,18 @@ _STARREZ: Final = {
     },
     "datasets": {"housing_assignments": {"params": {"CheckOutDate": "GREATERTHAN 2026-08-01T00:00:00"}}},
 }
+_WEBHOOK: Final = {
+    "slug": "on-call",
+    "name": "On-call webhook",
+    "connector": "webhook",
+    "base_url": "https://hooks.example.edu/matricula",
+    "auth": {"type": "signature", "secret": "whsec_..."},
+    "schedule": "manual",
+    "settings": {"severity": "normal", "sources": []},
+}
 PRESETS: Final[dict[str, Preset]] = {
     "rest": Preset("Generic REST", _GENERIC_REST),
     "starrez": Preset("StarRez", _STARREZ),
+    "webhook": Preset("Webhook for alerts", _WEBHOOK),
 }
 USUAL_PRESET: Final = "rest"

@@ -32,6 +32,8 @@ class Effect(ABC):
     label: ClassVar[str]
     retry_after: ClassVar[Sequence[datetime.timedelta]] = WITHIN_THE_HOUR
     blocked_after: ClassVar[datetime.timedelta] = datetime.timedelta(days=1)
+    # Within this time of its cause it is promised to come about; what takes longer is an alert. None: nothing is promised.
+    promised_within: ClassVar[datetime.timedelta | None] = None
 
     @abstractmethod
     def bring_about(self, message: OutboxMessage, connector: Connector) -> Any:
