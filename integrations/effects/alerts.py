@@ -51,7 +51,8 @@ class TellAddress(Effect):
             title = f"A test from {settings.BASE_URL}: nothing is wrong."
             data = {"title": title, "severity": Severity.LOW.label.lower()}
             return Event(id=message.key, type=TEST, occurred_at=message.created_at, data=data)
-        alert = self.about(message)
+        alerts = Alert.objects.select_related("connection", "stream__connection")
+        alert = alerts.filter(pk=message.payload["alert"]).first()
         if alert is None:
             raise Impossible("the alert is not kept any more, so there is nothing to tell")
         is_over = message.payload["moment"] == Moment.OVER
@@ -74,10 +75,6 @@ class TellAddress(Effect):
 
     def waits_again(self, message: OutboxMessage) -> None:
         """As `delivered`."""
-
-    def about(self, message: OutboxMessage) -> Alert | None:
-        alerts = Alert.objects.select_related("connection", "stream__connection")
-        return alerts.filter(pk=message.payload.get("alert")).first()
 
 
 TELL: Final = TellAddress()

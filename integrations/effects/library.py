@@ -44,9 +44,6 @@ class _LibraryEffect(Effect):
     def waits_again(self, message: OutboxMessage) -> None:
         _note(message, LibraryStatus.PENDING)
 
-    def about(self, message: OutboxMessage) -> Student | None:
-        return Student.objects.filter(pk=message.payload["student"]).first()
-
 
 class ProvisionAccount(_LibraryEffect):
     kind: ClassVar[str] = "library.provision"
