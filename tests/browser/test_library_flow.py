@@ -62,7 +62,7 @@ def test_an_enrollment_in_the_admin_is_an_account_at_the_library(
     profile = reverse("admin:registration_student_change", args=[student.pk])
     visitor.open(profile)
     # A person loads the page again until the account is there.
-    library = page.locator("section", has=page.get_by_role("heading", name="Library")).last
+    library = page.locator("#library")
     expect_after_reloading(visitor.open, profile, library, "Provisioned")
     expect(library).to_contain_text("promised within 1 hour")
     assert [patron["cardnumber"] for patron in koha.patrons.values()] == [student.number]
