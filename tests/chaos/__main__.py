@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def _play(kind: str, rounds: int, seed: int) -> int:
-    faults = played_rounds = 0
+    faults, played_rounds = "", 0
     with running(kind, seed) as installation:
         # Only now: what it imports are models, and they need the installation's Django.
         play: Any = importlib.import_module("tests.chaos.rounds").play
@@ -43,12 +43,12 @@ def _play(kind: str, rounds: int, seed: int) -> int:
             _say(played.as_json())
             played_rounds += 1
             if played.broken:
-                faults += 1
+                faults = played.faults
                 sys.stderr.write(installation.stack.last_words() + "\n")
                 break  # what follows would only repeat it
     again = f"./matricula chaos --on {kind} --rounds {played_rounds} --seed {seed}"
-    _say({"rounds": played_rounds, "broken": faults, "seed": seed, "again": again})
-    return 1 if faults else 0
+    _say({"rounds": played_rounds, "broken": int(bool(faults)), "seed": seed, "again": again})
+    return _ended(faults)
 
 
 def _bear(kind: str, seconds: float, seed: int) -> int:
@@ -58,7 +58,14 @@ def _bear(kind: str, seconds: float, seed: int) -> int:
         if load.broken:
             sys.stderr.write(installation.stack.last_words() + "\n")
     _say(load.as_json())
-    return 1 if load.broken else 0
+    return _ended(" ".join(load.broken))
+
+
+def _ended(faults: str) -> int:
+    """Say last, where somebody looks first, what did not hold. Returns the exit status."""
+    if faults:
+        sys.stderr.write(f"matricula: {faults}\n")
+    return 1 if faults else 0
 
 
 def _say(value: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Final
 
 import django
 from django.core.management import call_command
-from django.db import connection
+from django.db import connections
 
 from config.instance import broker_socket, make_private_folder
 from integrations.management.broker import broker_command
@@ -47,8 +47,24 @@ class Installation:
         return Path(self.stack.environment["FAILPOINTS_DIR"])
 
     def wait_for_database(self) -> None:
+        """Wait until it answers, and let go of connections to one that has died."""
+        connections.close_all()
         if self.cluster is not None:
-            wait_until(self.cluster.answers, "the database answers again")
+            self.wait_until(self.cluster.answers, "the database answers")
+
+    def wait_until(
+        self, is_so: Callable[[], bool], what: str, *, progress: Callable[[], object] = lambda: None
+    ) -> None:
+        """Wait as `wait_until` does, and start again whatever dies meanwhile, as a supervisor does."""
+
+        def is_so_by_now() -> bool:
+            self.stack.heal()
+            return is_so()
+
+        wait_until(is_so_by_now, what, progress=progress)
+
+    def wait_until_it_serves(self) -> None:
+        self.wait_until(lambda: http_status(self.port, "/readyz") == OK, "the installation is ready")
 
 
 @contextmanager
@@ -68,7 +84,7 @@ def running(kind: str, seed: int) -> Iterator[Installation]:
             sys.stderr.write(f"{installation.stack.last_words()}\n")
             raise
         finally:
-            connection.close()
+            connections.close_all()
             installation.stack.stop()
             source.shutdown()
             source.server_close()
@@ -105,7 +121,17 @@ def _made(kind: str, folder: Path, source: Source) -> Installation:
 
 def _commands(instance: Path, port: int, broker_port: int, cluster: Cluster | None) -> dict[str, list[str]]:
     broker = broker_command(broker_socket(instance), instance)
-    web = ("-m", "gunicorn", "config.wsgi", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread")
+    hooks = ("--config", "python:integrations.management.parent_death")
+    web = (
+        "-m",
+        "gunicorn",
+        "config.wsgi",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--worker-class",
+        "gthread",
+        *hooks,
+    )
     worker = ("--concurrency", "2", "--without-gossip", "--without-mingle", "--without-heartbeat")
     return {
         **({"database": cluster.command} if cluster else {}),
@@ -123,11 +149,11 @@ def _start_database(installation: Installation) -> None:
         installation.wait_for_database()
     django.setup()
     call_command("migrate", interactive=False, verbosity=0)
-    connection.close()
+    connections.close_all()
 
 
 def start_processes(installation: Installation) -> None:
     """Start what works on the database, once it has been filled."""
     for name in ("broker", "web", "worker", "beat"):
         installation.stack.start(name)
-    wait_until(lambda: http_status(installation.port, "/readyz") == OK, "the installation is ready")
+    installation.wait_until_it_serves()

@@ -30,7 +30,7 @@ def broken(source: Source, first_run: int) -> list[str]:
     return [
         *_ledger(source),
         *(sentence for run in runs for sentence in (*_ended(run), *_changes(run), *_events(run))),
-        *_alerts(runs),
+        *_alerts(),
         *(fault.sentence for fault in verify_ledger().faults),
         *_trail(),
     ]
@@ -101,17 +101,19 @@ def _events(run: SyncRun) -> Iterator[str]:
         yield f"Run {run.pk} has fence {lease.fence} and was taken over {told['sync_run.taken_over']} times."
 
 
-def _alerts(runs: list[SyncRun]) -> Iterator[str]:
-    """One alert for a failure, and none once all is well."""
-    failed = [run.pk for run in runs if run.status == RunStatus.FAILED]
-    raised = (
-        Alert.objects.filter(run__in=[run.pk for run in runs]).aggregate(total=Sum("times"))["total"] or 0
-    )
-    if raised > len(failed):
-        yield f"{len(failed)} runs failed and {raised} alerts were raised."
+def _alerts() -> Iterator[str]:
+    """A failure is told once, and nothing is told once all is well.
+
+    The failures of all rounds are counted: one that follows another within minutes adds to the alert of that one.
+    """
+    failed = SyncRun.objects.filter(status=RunStatus.FAILED).count()
+    alerts = Alert.objects.filter(incident__startswith=f"{Incident.SYNC}:")
+    told = alerts.aggregate(total=Sum("times"))["total"] or 0
+    if told != failed:
+        yield f"{failed} runs have failed, and alerts have told of {told}."
     # That beat or the workers were away is told for an hour after they are back: here they were killed on purpose.
-    told_for_a_while = Alert.objects.open().exclude(incident__in=[Incident.BEAT, Incident.WORKER])
-    if still_open := list(told_for_a_while.values_list("title", flat=True)):
+    open_alerts = Alert.objects.open().exclude(incident__in=[Incident.BEAT, Incident.WORKER])
+    if still_open := list(open_alerts.values_list("title", flat=True)):
         yield f"Alerts are open though all is well: {still_open}"
 
 

@@ -16,11 +16,10 @@ from integrations.models import Stream, SyncRun
 from tests.chaos.installation import Installation, start_processes
 from tests.chaos.invariants import broken
 from tests.chaos.rounds import converge, fill, press
-from tests.chaos.stack import python, wait_until
+from tests.chaos.stack import dying_with_us, python
 
 # What SQLite says when it has waited in vain for the one writer; PostgreSQL's words for two that wait for each other.
 LOCKED: Final = ("database is locked", "database table is locked", "deadlock detected")
-END_SECONDS: Final = 60
 
 
 @dataclass
@@ -54,9 +53,8 @@ def bear(installation: Installation, seconds: float) -> Load:
     is_over.set()
     for writer in writers:
         writer.join()
-    wait_until(lambda: not SyncRun.objects.live().exists(), "the runs end", END_SECONDS)
     for stream in Stream.objects.select_related("connection"):
-        converge(stream)
+        converge(installation, stream)
     load.runs, load.events = SyncRun.objects.count(), AuditEvent.objects.count()
     load.broken = [*_locked(installation), *broken(installation.source, first_run=1)]
     return load
@@ -89,6 +87,7 @@ def _command(installation: Installation, load: Load) -> None:
             env=installation.stack.environment,
             stdout=log,
             stderr=subprocess.STDOUT,
+            preexec_fn=dying_with_us(),
             check=True,
         )
     load.commands += 1

@@ -5,16 +5,19 @@ from __future__ import annotations
 import http.client
 import random
 import subprocess
+import threading
 import time
+import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
+from django.db import InterfaceError, OperationalError, connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -28,13 +31,10 @@ from integrations.sync.runner import execute_run
 from tests.chaos.installation import STUDENTS, Installation, start_processes
 from tests.chaos.invariants import broken
 from tests.chaos.source import Office
-from tests.chaos.stack import python, wait_until
+from tests.chaos.stack import PATIENCE_SECONDS, dying_with_us, python, wait_until
 from tests.chaos.strikes import STRIKES, Moment, Victim, all_strikes
 from tests.university import make_students, make_terms
 
-# How long a run may take to begin, and to end once everything is up again: several leases.
-BEGIN_SECONDS: Final = 60
-END_SECONDS: Final = 60
 CONVERGE_SYNCS: Final = 3
 OPERATOR: Final = Actor(kind="command", name="chaos")
 ASKING: Final = ("button", "schedule", "command")
@@ -59,6 +59,12 @@ class Round:
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @property
+    def faults(self) -> str:
+        """On one line: what did not hold, and what was done."""
+        told = f"{self.strike} at {self.moment}, asked for by {self.asked_by}"
+        return f"Round {self.round} ({told}): {' '.join(self.broken)}"
+
 
 def play(installation: Installation, rounds: int, seed: int) -> Iterator[Round]:
     """Play rounds, and yield what came of each. The same seed strikes the same."""
@@ -76,6 +82,9 @@ def play(installation: Installation, rounds: int, seed: int) -> Iterator[Round]:
             _Play(installation, played, moment).play()
         except TimeoutError as error:
             played.broken.append(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the round did not hold
+            traceback.print_exc()
+            played.broken.append(f"{type(error).__name__}: {error}")
         played.seconds = round(time.monotonic() - start, 2)
         yield played
 
@@ -96,44 +105,43 @@ class _Play:
     installation: Installation
     played: Round
     moment: Moment
-    victims: list[Victim] = field(default_factory=list)
+    # Set by the source while it is asked for the page of the moment: that page is answered once the strike is over.
+    page_is_asked_for: threading.Event = field(default_factory=threading.Event)
+    is_over: threading.Event = field(default_factory=threading.Event)
 
     @property
     def office(self) -> Office:
         return self.installation.source.offices[self.played.office]
 
     def play(self) -> None:
-        close_old_connections()
+        self.installation.wait_for_database()
+        self.installation.wait_until_it_serves()
         first = (SyncRun.objects.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1
         stream = Stream.objects.select_related("connection").get(connection__slug=self.played.office)
         self.office.move_on()
-        self._arm(stream)
+        self._arm()
         asker = self._ask(stream)
-        wait_until(lambda: self._has_begun(stream, first), "the run begins", BEGIN_SECONDS)
-        self.office.listen(None)
-        self._disarm()
-        self.installation.stack.heal()
+        wait = self.installation.wait_until
+        wait(lambda: self._has_come(stream, first), "a run comes to the moment of the strike, or ends")
+        self._disarm(stream)
         self.installation.wait_for_database()
-        connections.close_all()
-        wait_until(lambda: self._is_well(stream, first), f"the runs of {self.played.office} end", END_SECONDS)
+        wait(
+            lambda: _has_ended(stream, first),
+            f"the runs of {self.played.office} end",
+            progress=lambda: _progress(stream),
+        )
         if asker is not None:
-            asker.wait(END_SECONDS)
-        converge(stream)
+            wait(lambda: asker.poll() is not None, "the command that has asked for the run ends")
+        converge(self.installation, stream)
         runs = SyncRun.objects.filter(pk__gte=first).order_by("pk")
         self.played.runs = [f"{run.pk} {run.status}" for run in runs]
         leases = RunLease.objects.filter(run__in=runs)
         self.played.takeovers = sum(lease.fence - 1 for lease in leases)
         self.played.broken += broken(self.installation.source, first)
 
-    def _has_begun(self, stream: Stream, first: int) -> bool:
-        """Whether the run has come to the moment of the strike, or has ended without."""
-        self.installation.stack.heal()
+    def _has_come(self, stream: Stream, first: int) -> bool:
+        """Whether the run has come to the moment of the strike and was struck, or has ended without."""
         return self._is_struck(stream) or _has_ended(stream, first)
-
-    def _is_well(self, stream: Stream, first: int) -> bool:
-        """Start again what has died meanwhile, as a supervisor does, and see whether the runs of the round have ended."""
-        self.installation.stack.heal()
-        return _has_ended(stream, first)
 
     # --- asking -------------------------------------------------------------------------------------------
 
@@ -153,61 +161,88 @@ class _Play:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    preexec_fn=dying_with_us(),  # noqa: PLW1509 - as the supervisor does
                 )
         return None
 
     # --- striking -----------------------------------------------------------------------------------------
 
-    def _arm(self, stream: Stream) -> None:
-        if self.moment.failpoint is not None:
-            (self.installation.armed / self.moment.failpoint).touch()
+    def _arm(self) -> None:
+        if self._failpoint is not None:
+            self._failpoint.touch()
         self.office.listen(self._on_page if self.moment.page else None)
+
+    @property
+    def _failpoint(self) -> Path | None:
+        return self.installation.armed / self.moment.failpoint if self.moment.failpoint else None
 
     def _on_page(self, page: int) -> None:
         """Called by the source, in a thread of its own, while whoever asks waits for the page."""
-        if page != self.moment.page or self.victims:
-            return
-        try:
-            lease = RunLease.objects.filter(run__status="running").select_related("run").first()
-            if lease is not None:
-                self._strike(Victim(lease.run, int(lease.holder.rpartition(":")[2])))
-        finally:
-            connection.close()
+        if page == self.moment.page:
+            self.page_is_asked_for.set()
+            self.is_over.wait(PATIENCE_SECONDS)
 
     def _is_struck(self, stream: Stream) -> bool:
-        if self.moment.failpoint is None:
-            return self.played.struck
-        stopped = self.installation.armed / f"{self.moment.failpoint}{STOPPED_SUFFIX}"
-        if not stopped.exists():
+        """Strike once the moment has come."""
+        victim = (
+            self._at_page(stream) if self._failpoint is None else self._at_failpoint(stream, self._failpoint)
+        )
+        if victim is None:
             return False
-        process = int(stopped.read_text())
-        stopped.unlink()
-        run = SyncRun.objects.filter(stream=stream).latest("pk")
-        wait_until(lambda: _is_stopped(process), "the process stops at its failpoint", BEGIN_SECONDS)
-        self._strike(Victim(run, process))
-        return True
-
-    def _strike(self, victim: Victim) -> None:
-        self.victims.append(victim)
         STRIKES[self.played.strike](self.installation, victim, self.moment)
         self.played.struck = True
+        return True
 
-    def _disarm(self) -> None:
-        for left in self.installation.armed.iterdir():
-            left.unlink(missing_ok=True)
+    def _at_page(self, stream: Stream) -> Victim | None:
+        if not self.page_is_asked_for.is_set():
+            return None
+        lease = (
+            RunLease.objects.filter(run__stream=stream, run__status="running").select_related("run").first()
+        )
+        return Victim(lease.run, int(lease.holder.rpartition(":")[2])) if lease else None
 
+    def _at_failpoint(self, stream: Stream, failpoint: Path) -> Victim | None:
+        stopped = failpoint.with_suffix(STOPPED_SUFFIX)
+        if not stopped.exists():
+            return None
+        process = int(stopped.read_text())
+        stopped.unlink()
+        wait_until(lambda: _is_stopped(process), "the process stops at its failpoint")
+        return Victim(SyncRun.objects.filter(stream=stream).latest("pk"), process)
 
-def converge(stream: Stream) -> None:
-    """Sync until a run is applied: what failed or was cancelled is made good by the next sync."""
-    for _ in range(CONVERGE_SYNCS):
-        last = SyncRun.objects.filter(stream=stream).latest("pk")
-        if last.status == "applied":
+    def _disarm(self, stream: Stream) -> None:
+        """From now on nothing stops or is struck. Whoever was about to stop as the run ended is struck yet: it would
+        never go on."""
+        self.is_over.set()
+        self.office.listen(None)
+        if self._failpoint is None or self.played.struck:
             return
-        with acting(OPERATOR):
-            try:
-                execute_run(request_run(stream, RunTrigger.COMMAND).pk)
-            except AlreadyRunning as error:
-                wait_until(partial(_is_over, error.run), "the run in the way ends", END_SECONDS)
+        try:
+            self._failpoint.unlink()
+        except FileNotFoundError:
+            self.installation.wait_until(
+                lambda: self._is_struck(stream), "the process stops at its failpoint"
+            )
+
+
+def converge(on: Installation, stream: Stream) -> None:
+    """Sync until a run is applied: what failed or was cancelled is made good by the next sync. Raises TimeoutError when it
+    is not."""
+    for _ in range(CONVERGE_SYNCS):
+        on.wait_until(
+            lambda: not SyncRun.objects.live().filter(stream=stream).exists(),
+            "the run in the way ends",
+            progress=lambda: _progress(stream),
+        )
+        if SyncRun.objects.filter(stream=stream).latest("pk").status == "applied":
+            return
+        with acting(OPERATOR), suppress(AlreadyRunning):
+            execute_run(request_run(stream, RunTrigger.COMMAND).pk)
+    last = SyncRun.objects.filter(stream=stream).latest("pk")
+    if last.status != "applied":
+        raise TimeoutError(
+            f"{CONVERGE_SYNCS} syncs in a row were not applied; run {last.pk} says: {last.reason}"
+        )
 
 
 def _has_ended(stream: Stream, first: int) -> bool:
@@ -220,8 +255,13 @@ def _has_ended(stream: Stream, first: int) -> bool:
         return False
 
 
-def _is_over(run: SyncRun) -> bool:
-    return not SyncRun.objects.live().filter(pk=run.pk).exists()
+def _progress(stream: Stream) -> object:
+    """What changes as long as the runs of the stream get on: it does not change for ever."""
+    return list(
+        RunLease.objects.filter(run__stream=stream)
+        .order_by("pk")
+        .values_list("run__step", "run__pages", "fence")
+    )
 
 
 def _is_stopped(process: int) -> bool:
@@ -242,7 +282,7 @@ def press(port: int, stream: Stream) -> None:
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
     token = "c" * 32
-    caller = http.client.HTTPConnection("127.0.0.1", port, timeout=BEGIN_SECONDS)
+    caller = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     path = reverse("admin:integrations_stream_sync", args=[stream.pk])
     caller.request(
         "POST",

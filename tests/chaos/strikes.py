@@ -18,13 +18,12 @@ from integrations.decisions import Undecided, cancel_run
 from integrations.models import RunLease, SyncRun
 from integrations.sync.failpoints import Failpoint
 from tests.chaos.installation import Installation
-from tests.chaos.stack import LEASE_SECONDS, wait_until
+from tests.chaos.stack import LEASE_SECONDS
 
 # In the midst of a transaction a stopped process holds rows (PostgreSQL) or everything (SQLite): nobody can take over, or
 # cancel, until it goes on or dies.
 IN_TRANSACTION: Final = frozenset({Failpoint.STAGING, Failpoint.PLANNING, Failpoint.LANDING})
 PAGES: Final = (1, 2, 3)
-_PATIENCE_SECONDS: Final = 30
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,7 @@ def _kill_child(on: Installation, victim: Victim, moment: Moment) -> None:
 
 def _kill_parent(on: Installation, victim: Victim, moment: Moment) -> None:
     """The worker's parent alone: its children follow by the kernel's hand. A command has no parent of ours."""
-    on.stack.running["worker"].kill()
-    on.stack.running["worker"].wait()
+    on.stack.kill_parent("worker")
     victim.die()
 
 
@@ -84,16 +82,16 @@ def _oversleep(on: Installation, victim: Victim, moment: Moment) -> None:
         os.kill(victim.process, signal.SIGSTOP)
     fence = RunLease.objects.filter(run=victim.run).values_list("fence", flat=True).first()
     if moment.failpoint in IN_TRANSACTION:
-        _outlast_the_lease(victim)
+        _outlast_the_lease(on, victim)
     else:
-        wait_until(lambda: _has_moved_on(victim.run, fence), "somebody takes the run over", _PATIENCE_SECONDS)
+        on.wait_until(lambda: _has_moved_on(victim.run, fence), "somebody takes the run over")
     victim.go_on()
 
 
-def _outlast_the_lease(victim: Victim) -> None:
+def _outlast_the_lease(on: Installation, victim: Victim) -> None:
     """Nobody may have it, and reading does not lock: look on until the lease has run out, and a sweep has come by."""
     lease = RunLease.objects.get(run=victim.run)
-    wait_until(
+    on.wait_until(
         lambda: (timezone.now() - lease.expires_at).total_seconds() > LEASE_SECONDS, "the lease runs out"
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 from django.conf import settings
 
+from tests.chaos.stack import dying_with_us
 from tests.processes import ROOT
 
 ROUNDS: Final = 15
@@ -26,8 +27,11 @@ def play(*arguments: str) -> list[dict[str, Any]]:
         capture_output=True,
         text=True,
         check=False,
+        preexec_fn=dying_with_us(),
     )
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr[-20_000:]}"
+    # What did not hold stands in the last line; it comes first here, because summaries show the first line alone.
+    *logs, fault = ended.stderr.splitlines() or [""]
+    assert ended.returncode == 0, "\n".join([fault, ended.stdout, *logs[-200:]])
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
