@@ -67,6 +67,7 @@ def test_the_profile_says_how_the_account_stands_and_how_long_it_took(
     drain()
     page = profile(administrator, students[0])
     assert ">Provisioned<" in page
+    assert f"Patron 51 there, until {LibraryAccount.objects.get().expires_on:%Y-%m-%d}." in page
     assert "confirmed after" in page
     assert "POST → 201" in page
     assert "No connection to the library" not in page
