@@ -1,6 +1,6 @@
 """Presets: documents to start a connection from, with every part that one needs, to be written over.
 
-A connection made from one is synced by nobody until somebody says so, and its first load waits for approval.
+A connection made from one is synced by nobody until somebody says so, and its first load, where it reads, waits for approval.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ _WEBHOOK: Final = {
     "name": "On-call webhook",
     "connector": "webhook",
     "base_url": "https://hooks.example.edu/matricula",
-    "auth": {"type": "signature", "secret": "whsec_..."},
+    # Each receiver has one of its own: none stands here that somebody might leave as it is.
+    "auth": {"type": "signature", "secret": None},
     "schedule": "manual",
     "settings": {"severity": "normal", "sources": []},
 }

@@ -265,6 +265,14 @@ def test_what_cannot_work_is_refused_in_words(
         save_connection(document(httpserver, **changes))
 
 
+def test_without_a_secret_nothing_is_sent_unsigned(db: None, httpserver: HTTPServer, address: str) -> None:
+    save_connection(document(httpserver, auth={"type": "signature"}))
+    something()
+    tell()
+    assert "no credentials" in OutboxMessage.objects.get().reason
+    assert httpserver.log == []
+
+
 def test_an_address_inside_is_told_nothing(db: None, httpserver: HTTPServer) -> None:
     """The rules of every connection: only what an operator lists may be private."""
     save_connection(document(httpserver, base_url="https://127.0.0.1:1/hooks"))

@@ -80,13 +80,11 @@ def multiply_over_students(row: Model, *, but: int = 0) -> None:
 
 
 def _copy(row: Model, source: str, changes: Mapping[str, str]) -> None:
-    fields = [field for field in row._meta.concrete_fields if field.column != "id"]
-    columns = ", ".join(field.column for field in fields)
-    values = ", ".join(changes.get(field.column, f"template.{field.column}") for field in fields)
-    table = row._meta.db_table
-    pk = row._meta.pk.column if row._meta.pk else ""
+    names = [str(field.column) for field in row._meta.concrete_fields if field.column != "id"]
+    values = ", ".join(changes.get(name, f"template.{name}") for name in names)
+    table, key = row._meta.db_table, row._meta.pk.column
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} ({columns}) SELECT {values} FROM {source}, "
-            f"(SELECT * FROM {table} WHERE {pk} = {row.pk}) AS template"
+            f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {source}, "
+            f"(SELECT * FROM {table} WHERE {key} = {row.pk}) AS template"
         )

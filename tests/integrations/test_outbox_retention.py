@@ -31,7 +31,7 @@ def books(terms: tuple[Term, Term]) -> Iterator[Library]:
 @pytest.fixture
 def outbox(books: Library, students: list[Student], terms: tuple[Term, Term]) -> dict[str, OutboxMessage]:
     """A message in each state, the delivered one and the escalated one with an attempt."""
-    section = make_section(terms[0])
+    section = make_section(terms[0], capacity=100)
     books.koha.add(cardnumber=students[1].number, surname="Smith")
     for student in students[:2]:
         operations.enroll(student, section)

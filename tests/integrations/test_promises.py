@@ -38,7 +38,7 @@ def books(terms: tuple[Term, Term], clock: time_machine.Traveller) -> Iterator[L
 @pytest.fixture
 def asked(students: list[Student], terms: tuple[Term, Term], books: Library) -> Student:
     """A student who has enrolled, and for whom nothing was delivered yet."""
-    operations.enroll(students[0], make_section(terms[0]))
+    operations.enroll(students[0], make_section(terms[0], capacity=100))
     return students[0]
 
 
@@ -69,7 +69,7 @@ def test_what_nobody_delivers_is_an_alert_after_the_hour_and_not_before(
 def test_many_that_are_late_are_one_alert_that_says_how_many(
     students: list[Student], terms: tuple[Term, Term], books: Library, clock: time_machine.Traveller
 ) -> None:
-    section = make_section(terms[0])
+    section = make_section(terms[0], capacity=100)
     for student in students:
         operations.enroll(student, section)
     Connection.objects.filter(pk=books.connection.pk).update(enabled=False)
