@@ -77,9 +77,9 @@ def _check_wire() -> list[CheckMessage]:
             "E005",
         ),
         (
-            min(settings.REQUEST_LOG_DAYS, settings.RAW_RECORD_DAYS) < 1,
-            "REQUEST_LOG_DAYS and RAW_RECORD_DAYS are at least 1.",
-            "14 and 90 are the defaults.",
+            min(settings.REQUEST_LOG_DAYS, settings.RAW_RECORD_DAYS, settings.OUTBOX_DAYS) < 1,
+            "REQUEST_LOG_DAYS, RAW_RECORD_DAYS and OUTBOX_DAYS are at least 1.",
+            "14, 90 and 90 are the defaults.",
             "E006",
         ),
     )

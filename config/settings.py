@@ -181,6 +181,8 @@ EGRESS_PROXY = env.str("EGRESS_PROXY", default="")
 # How long the request log keeps what was asked of other systems, and rejected records what came, in days.
 REQUEST_LOG_DAYS = env.int("REQUEST_LOG_DAYS", default=14)
 RAW_RECORD_DAYS = env.int("RAW_RECORD_DAYS", default=90)
+# How long the outbox keeps what was delivered or superseded, with its attempts, in days.
+OUTBOX_DAYS = env.int("OUTBOX_DAYS", default=90)
 
 # Where the trail's signed heads are kept: a folder that the database's owner cannot write, best on another machine.
 AUDIT_HEAD_DIR = Path(env.str("AUDIT_HEAD_DIR", default="") or INSTANCE_DIR / "audit-heads")

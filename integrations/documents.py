@@ -6,7 +6,8 @@ Secrets are accepted and never given back. docs/connections.md describes every f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +31,7 @@ from integrations.connectors.credentials import (
     MutualTlsAuth,
     NoAuth,
     OAuth2Auth,
+    SignatureAuth,
 )
 from integrations.connectors.registry import CONNECTORS
 from integrations.connectors.rest import Endpoint
@@ -40,9 +42,19 @@ from integrations.models.schedule import MINUTES_OF_A_DAY
 from integrations.schedules import ScheduleDocument, schedule_of
 from integrations.sync.guards import GuardLimits
 from integrations.sync.mapping import FieldMapping
+from integrations.transports.egress import allowed_hosts
 
 MAX_DEPTH = 20
+HTTP_PORT: Final = 80
 TOO_DEEP = "The document is nested deeper than any connection is."
+
+
+def _slugs() -> frozenset[str]:
+    return frozenset(Connection.objects.present().values_list("slug", flat=True))
+
+
+# What a connector's settings are checked against while somebody writes them, and not each time that they are used.
+WRITTEN: Final[dict[str, Any]] = {"connections": _slugs}
 
 
 class DocumentRefused(Exception):
@@ -152,13 +164,29 @@ class ConnectionDocument(_Part):
                 f"connector: there is no {self.connector!r}; there are {', '.join(sorted(CONNECTORS))}"
             )
         try:
-            connector.Settings.model_validate(self.settings)
+            connector.Settings.model_validate(self.settings, context=WRITTEN)
         except ValidationError as error:
             raise ValueError(f"settings.{_fault(error.errors(include_input=False)[0])}") from None
+        _check_signing(connector, self.auth, self.base_url)
         whole = {
             name: _whole(name, declared, connector, self.settings) for name, declared in self.datasets.items()
         }
         return self.model_copy(update={"datasets": whole})
+
+
+def _check_signing(connector: type[Connector], auth: Credentials, base_url: str) -> None:
+    """Raise ValueError where events would go out unsigned or in the clear, or a reader's requests would be signed."""
+    is_signed = isinstance(auth, SignatureAuth)
+    if connector.signs and not is_signed:
+        raise ValueError('auth: events are signed; write {"type": "signature", "secret": "whsec_..."}')
+    if is_signed and not connector.signs:
+        raise ValueError(f"auth: {connector.label} signs no requests; signature is for webhooks")
+    parts = urlsplit(base_url)
+    is_listed = f"{parts.hostname}:{parts.port or HTTP_PORT}" in allowed_hosts()
+    if connector.signs and parts.scheme != "https" and not is_listed:
+        raise ValueError(
+            "base_url: events are sent over TLS alone; write an address that begins with https://"
+        )
 
 
 def _whole(

@@ -30,10 +30,20 @@ from integrations.documents import (
     parse_mapping,
 )
 from integrations.expiry import notice_certificate
-from integrations.models import Connection, ConnectionToken, RejectedRecord, RunLease, Stream, SyncRun
+from integrations.models import (
+    Connection,
+    ConnectionToken,
+    OutboxMessage,
+    RejectedRecord,
+    RunLease,
+    Stream,
+    SyncRun,
+)
 from integrations.models.plan import MAX_RAW_BYTES
 from integrations.models.run import RunTrigger
 from integrations.models.sealed import SealBroken
+from integrations.notices.addresses import owe_test
+from integrations.outbox.doorbell import ring_after_commit
 from integrations.schedules import SCHEDULE_COLUMNS
 from integrations.sync.mapping import CompiledMapping
 from integrations.transports.errors import TransportError
@@ -242,6 +252,15 @@ def try_connection(connection: Connection) -> list[Trial]:
     """Read the first page of each stream and map its first records. Nothing is stored or changed."""
     audit.record("connection.tested", connection)
     return [_try_stream(connection, stream) for stream in connection.streams.filter(declared=True)]
+
+
+@transaction.atomic
+def send_test_event(connection: Connection) -> OutboxMessage:
+    """Queue a test for an address that is told of alerts, and return its message."""
+    audit.record("connection.tested", connection)
+    message = owe_test(connection)
+    ring_after_commit()
+    return message
 
 
 def _try_stream(connection: Connection, stream: Stream) -> Trial:

@@ -1,6 +1,6 @@
 """Presets: documents to start a connection from, with every part that one needs, to be written over.
 
-A connection made from one is synced by nobody until somebody says so, and its first load waits for approval.
+A connection made from one is synced by nobody until somebody says so, and its first load, where it reads, waits for approval.
 """
 
 from __future__ import annotations
@@ -61,8 +61,19 @@ _STARREZ: Final = {
     },
     "datasets": {"housing_assignments": {"params": {"CheckOutDate": "GREATERTHAN 2026-08-01T00:00:00"}}},
 }
+_WEBHOOK: Final = {
+    "slug": "on-call",
+    "name": "On-call webhook",
+    "connector": "webhook",
+    "base_url": "https://hooks.example.edu/matricula",
+    # Each receiver has one of its own: none stands here that somebody might leave as it is.
+    "auth": {"type": "signature", "secret": None},
+    "schedule": "manual",
+    "settings": {"severity": "normal", "sources": []},
+}
 PRESETS: Final[dict[str, Preset]] = {
     "rest": Preset("Generic REST", _GENERIC_REST),
     "starrez": Preset("StarRez", _STARREZ),
+    "webhook": Preset("Webhook for alerts", _WEBHOOK),
 }
 USUAL_PRESET: Final = "rest"

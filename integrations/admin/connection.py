@@ -25,6 +25,7 @@ from integrations.admin.today import stream_cards
 from integrations.admin.wire import override_breaker, wire_context
 from integrations.connectors.registry import CONNECTORS
 from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_too_deep
+from integrations.effects.alerts import is_told
 from integrations.models import Connection, Stream
 from integrations.models.run import RunTrigger
 from integrations.models.schedule import ScheduleRefused
@@ -37,6 +38,7 @@ from integrations.operations import (
     request_run,
     reschedule,
     save_connection,
+    send_test_event,
     try_connection,
 )
 from integrations.presets import PRESETS, USUAL_PRESET
@@ -312,10 +314,12 @@ class ConnectionAdmin(AuditedAdmin):
         return HttpResponseRedirect(run.get_absolute_url())
 
     def test(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Read the first page of each stream and show what it maps to. Nothing is stored."""
+        """Read the first page of each stream and show what it maps to; nothing is stored. A webhook is sent a test instead."""
         if refusal := self._refused(request):
             return refusal
         connection = get_object_or_404(Connection.objects.present(), pk=pk)
+        if is_told(connection):
+            return self._send_test(request, connection)
         trials = try_connection(connection)
         context = {
             "trials": [
@@ -333,6 +337,15 @@ class ConnectionAdmin(AuditedAdmin):
             "GET"  # the connection's own page is shown with the result: nothing of its form was sent
         )
         return self.change_view(request, str(pk), extra_context=context)
+
+    def _send_test(self, request: HttpRequest, connection: Connection) -> HttpResponse:
+        """Of an address that is told of alerts: send it one that is none, on the road of all others."""
+        message = send_test_event(connection)
+        messages.success(
+            request,
+            "A test is on its way. It is sent within seconds: load this page again to see the attempt.",
+        )
+        return HttpResponseRedirect(message.get_absolute_url())
 
     def export(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The connection's document as a file, without any secret."""

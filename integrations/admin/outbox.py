@@ -19,6 +19,7 @@ from audit.admin import LooksAreAudited, ReadOnlyAdmin
 from audit.trails import trail_address
 from integrations.admin.badges import ATTEMPT_TONES, message_badge
 from integrations.admin.library import act_on_library_account
+from integrations.admin.subjects import MessageList, find_subjects
 from integrations.effects import EFFECTS
 from integrations.models import Connection, DeliveryAttempt, OutboxMessage
 from integrations.models.outbox import AttemptOutcome, MessageStatus
@@ -28,7 +29,7 @@ from registration.models import Student
 
 @admin.register(OutboxMessage)
 class OutboxMessageAdmin(LooksAreAudited, ReadOnlyAdmin):
-    lists_records = False
+    student_number = "student.number"
     list_display = ["number", "badge", "what", "about", "attempts", "created_at", "said"]
     list_display_links = ["number"]
     list_filter = ["status", "connection", "kind"]
@@ -52,8 +53,8 @@ class OutboxMessageAdmin(LooksAreAudited, ReadOnlyAdmin):
         return EFFECTS[message.kind].label
 
     @admin.display(description="About")
-    def about(self, message: OutboxMessage) -> str:
-        return message.subject
+    def about(self, message: Any) -> str:
+        return message.shown_subject  # type: ignore[no-any-return] # put there by MessageList
 
     @admin.display(description="What the last attempt said")
     def said(self, message: OutboxMessage) -> str:
@@ -67,6 +68,17 @@ class OutboxMessageAdmin(LooksAreAudited, ReadOnlyAdmin):
         if student is not None:
             return queryset.filter(subject=f"library:{student.pk}"), False
         return super().get_search_results(request, queryset, search_term)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[MessageList]:
+        return MessageList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> OutboxMessage | None:
+        message: OutboxMessage | None = super().get_object(request, object_id, from_field)
+        if message is not None:
+            find_subjects(request, [message])
+        return message
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -186,14 +198,13 @@ def _list_context(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _message_context(request: HttpRequest, message: OutboxMessage) -> dict[str, Any]:
-    about = EFFECTS[message.kind].about(message)
+def _message_context(request: HttpRequest, message: Any) -> dict[str, Any]:
     return {
         "message": message,
         "title": f"Message {message.pk}: {EFFECTS[message.kind].label.lower()}",
         "subtitle": None,
         "badge": message_badge(message),
-        "student": about if isinstance(about, Student) else None,
+        "about": message.shown_subject,
         "attempts": [_shown(attempt) for attempt in message.delivery_attempts.order_by("-number")],
         "is_failing": OutboxMessage.objects.failing().filter(pk=message.pk).exists(),
         "may_retry": request.user.has_perm("integrations.retry_outboxmessage"),

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from integrations.connectors.base import ConnectorSettings
 from integrations.connectors.registry import CONNECTORS
+from integrations.documents import WRITTEN
 from integrations.models import Connection
 
 # In the form beside the connection's own fields, of which one may have the same name.
@@ -54,7 +55,7 @@ def settings_in(connection: Connection, cleaned: Mapping[str, Any]) -> dict[str,
 def faults_in(connection: Connection, settings: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with these settings, by the name of the form's field."""
     try:
-        _model_of(connection).model_validate(settings)
+        _model_of(connection).model_validate(settings, context=WRITTEN)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         return {

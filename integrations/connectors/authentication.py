@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -9,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from integrations.connectors.credentials import signing_key
 from integrations.models import Connection
 from integrations.transports.errors import NotSent
 from integrations.transports.tls import TlsMaterial
@@ -36,6 +41,25 @@ class _QueryParameter(AuthBase):
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         request.url = with_query(request.url or "", {self.name: self.value})
+        return request
+
+
+class _Signature(AuthBase):
+    """Signs what is sent as Standard Webhooks says: id, time and body, so that none of them can be exchanged, nor the whole
+    be sent again later. The event's id is in the request already."""
+
+    def __init__(self, secret: str) -> None:
+        self.key = signing_key(secret)
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        sent_at = str(int(time.time()))
+        body = request.body or b""
+        signed = f"{request.headers['webhook-id']}.{sent_at}.".encode() + (
+            body.encode() if isinstance(body, str) else body
+        )
+        digest = hmac.new(self.key, signed, hashlib.sha256).digest()
+        request.headers["webhook-timestamp"] = sent_at
+        request.headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
         return request
 
 
@@ -89,6 +113,10 @@ def _oauth2(connection: Connection, secret: Secrets) -> AuthBase:
     return ClientCredentials(connection, client)
 
 
+def _signature(connection: Connection, secret: Secrets) -> AuthBase:
+    return _Signature(secret["secret"])
+
+
 _STRATEGIES: Final[dict[str, Callable[[Connection, Secrets], AuthBase | None]]] = {
     "none": _none,
     "api_key": _api_key,
@@ -96,6 +124,7 @@ _STRATEGIES: Final[dict[str, Callable[[Connection, Secrets], AuthBase | None]]] 
     "basic": _basic,
     "oauth2": _oauth2,
     "mtls": _none,  # the certificate is the transport's (tls_material_of)
+    "signature": _signature,
 }
 
 

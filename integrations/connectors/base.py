@@ -97,6 +97,8 @@ class Connector(ABC):
     # Where the vendor gives its tokens, below the connection's address, and how its clients prove themselves there.
     token_path: ClassVar[str] = ""
     client_auth: ClassVar[str] = ""
+    # Whether it sends events, which are signed (`auth.type` signature) and go over TLS alone.
+    signs: ClassVar[bool] = False
     Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
     # How the vendor's records become canonical ones under given settings, as a connection document writes a mapping: for
     # each dataset of which not only an administrator knows. A document's own mapping comes before it, field by field.

@@ -5,7 +5,8 @@ A secret that a document leaves out, or gives as null, is kept; authentication.p
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import base64
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -23,6 +24,29 @@ def in_a_header(value: str) -> str:
 def _token_address(value: str) -> str:
     # A slash at its end may matter to the other system.
     check_address(value)
+    return value
+
+
+# Standard Webhooks, section "Signature scheme": the key behind the prefix is Base64, of so many random bytes.
+SIGNING_PREFIX: Final = "whsec_"
+SIGNING_BYTES: Final = (24, 64)
+
+
+def signing_key(secret: str) -> bytes:
+    """Return the key that a secret of the Standard Webhooks scheme stands for. Raises ValueError for what is none."""
+    try:
+        key = base64.b64decode(secret.removeprefix(SIGNING_PREFIX), validate=True)
+    except ValueError:  # binascii.Error, or a letter beyond ASCII
+        key = b""
+    if not secret.startswith(SIGNING_PREFIX) or not SIGNING_BYTES[0] <= len(key) <= SIGNING_BYTES[1]:
+        raise ValueError(
+            f"is {SIGNING_PREFIX} and the Base64 of {SIGNING_BYTES[0]} to {SIGNING_BYTES[1]} random bytes"
+        )
+    return key
+
+
+def _signing_secret(value: str) -> str:
+    signing_key(value)
     return value
 
 
@@ -106,8 +130,17 @@ class MutualTlsAuth(Credentials):
         return self
 
 
+class SignatureAuth(Credentials):
+    """Each event is signed with a secret that both sides have (Standard Webhooks)."""
+
+    secret_fields: ClassVar[frozenset[str]] = frozenset({"secret"})
+    type: Literal["signature"]
+    secret: Annotated[str, AfterValidator(_signing_secret)] | None = None
+
+
 Auth = Annotated[
-    NoAuth | ApiKeyAuth | BearerAuth | BasicAuth | OAuth2Auth | MutualTlsAuth, Field(discriminator="type")
+    NoAuth | ApiKeyAuth | BearerAuth | BasicAuth | OAuth2Auth | MutualTlsAuth | SignatureAuth,
+    Field(discriminator="type"),
 ]
 
 # Each kind by its `type`.
@@ -118,4 +151,5 @@ CREDENTIALS: dict[str, type[Credentials]] = {
     "basic": BasicAuth,
     "oauth2": OAuth2Auth,
     "mtls": MutualTlsAuth,
+    "signature": SignatureAuth,
 }

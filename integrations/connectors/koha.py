@@ -147,12 +147,22 @@ class KohaConnector(Connector):
 def _account(patron: Any) -> RemoteAccount:
     if not isinstance(patron, dict) or not isinstance(patron.get("patron_id"), int):
         raise NotUnderstood("the answer is no patron")
-    expires = str(patron.get("expiry_date") or "")
+    expires_on = _expiry_of(patron)
     return RemoteAccount(
         remote_id=str(patron["patron_id"]),
         card_number=str(patron.get("cardnumber") or ""),
         given_name=str(patron.get("firstname") or ""),
         family_name=str(patron.get("surname") or ""),
         email=str(patron.get("email") or ""),
-        is_open=not expires or expires >= timezone.localdate().isoformat(),
+        is_open=expires_on is None or expires_on >= timezone.localdate(),
+        expires_on=expires_on,
     )
+
+
+def _expiry_of(patron: Mapping[str, Any]) -> datetime.date | None:
+    """The patron's last day (`YYYY-MM-DD`); None for one whose account never ends."""
+    written = patron.get("expiry_date")
+    try:
+        return datetime.date.fromisoformat(str(written)) if written else None
+    except ValueError:
+        raise NotUnderstood("the day on which the patron's account ends is no day") from None

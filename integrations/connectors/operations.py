@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -39,7 +40,7 @@ class CardNumber(Part):
 
 class RemoteAccount(Part):
     """An account as the library has it. `remote_id` is the library's own name for it; texts that it does not tell are
-    empty."""
+    empty. `expires_on` is its last day, where it has one."""
 
     remote_id: str
     card_number: str = ""
@@ -47,6 +48,7 @@ class RemoteAccount(Part):
     family_name: str = ""
     email: str = ""
     is_open: bool = True
+    expires_on: datetime.date | None = None
 
 
 class AccountFound(Part):
@@ -55,11 +57,28 @@ class AccountFound(Part):
     account: RemoteAccount | None = None
 
 
+class Event(Part):
+    """Something that happened, for whoever wants to be told. Who is told twice knows it by the id."""
+
+    id: str
+    type: str
+    occurred_at: datetime.datetime
+    data: dict[str, Any]
+
+
+class Acknowledged(Part):
+    """That an event was taken, and the status that said so."""
+
+    status: int
+
+
 PROVISION_ACCOUNT: Final = Operation("provision_account", CardHolder, RemoteAccount)
 # Opens an account that exists, whatever state it is in.
 REOPEN_ACCOUNT: Final = Operation("reopen_account", CardHolder, RemoteAccount)
 DEPROVISION_ACCOUNT: Final = Operation("deprovision_account", CardNumber, AccountFound)
 LOOK_UP_ACCOUNT: Final = Operation("look_up_account", CardNumber, AccountFound)
+DELIVER_EVENT: Final = Operation("deliver_event", Event, Acknowledged)
+# What an administrator may write a template for.
 OPERATIONS: Final = {
     operation.name: operation
     for operation in (PROVISION_ACCOUNT, REOPEN_ACCOUNT, DEPROVISION_ACCOUNT, LOOK_UP_ACCOUNT)

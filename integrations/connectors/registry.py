@@ -6,10 +6,12 @@ from integrations.connectors.base import Connector
 from integrations.connectors.koha import KohaConnector
 from integrations.connectors.rest import RestConnector
 from integrations.connectors.starrez import StarRezConnector
+from integrations.connectors.webhook import WebhookConnector
 from integrations.models import Connection
 
 CONNECTORS: dict[str, type[Connector]] = {
-    connector.key: connector for connector in (RestConnector, StarRezConnector, KohaConnector)
+    connector.key: connector
+    for connector in (RestConnector, StarRezConnector, KohaConnector, WebhookConnector)
 }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from integrations.effects.alerts import TELL
 from integrations.effects.base import Effect
 from integrations.effects.library import DEPROVISION, PROVISION
 
-EFFECTS: dict[str, Effect] = {effect.kind: effect for effect in (PROVISION, DEPROVISION)}
+EFFECTS: dict[str, Effect] = {effect.kind: effect for effect in (PROVISION, DEPROVISION, TELL)}
 
 __all__ = ["EFFECTS", "Effect"]

@@ -7,8 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from django.db.models import Model
-
 from integrations.connectors.base import Connector
 from integrations.models import OutboxMessage
 
@@ -32,6 +30,8 @@ class Effect(ABC):
     label: ClassVar[str]
     retry_after: ClassVar[Sequence[datetime.timedelta]] = WITHIN_THE_HOUR
     blocked_after: ClassVar[datetime.timedelta] = datetime.timedelta(days=1)
+    # Within this time of its cause it is promised to come about; what takes longer is an alert. None: nothing is promised.
+    promised_within: ClassVar[datetime.timedelta | None] = None
 
     @abstractmethod
     def bring_about(self, message: OutboxMessage, connector: Connector) -> Any:
@@ -55,7 +55,3 @@ class Effect(ABC):
     @abstractmethod
     def waits_again(self, message: OutboxMessage) -> None:
         """Keep here that it is tried again, because a person has said so."""
-
-    @abstractmethod
-    def about(self, message: OutboxMessage) -> Model | None:
-        """The record that the message is about, for those who look at it; None where it is gone."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import unicodedata
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
+
+from django.utils import timezone
 
 from integrations.connectors.base import Connector
 from integrations.connectors.operations import (
@@ -21,7 +24,7 @@ from integrations.effects.base import Effect, Impossible
 from integrations.models import Connection, OutboxMessage
 from integrations.transports.errors import ErrorClass, Refused
 from registration.models import LibraryAccount, Student
-from registration.models.library import LibraryStatus
+from registration.models.library import PROMISE, RENEWED_BEFORE, LibraryStatus
 from registration.operations import note_library_status
 
 
@@ -41,16 +44,14 @@ class _LibraryEffect(Effect):
     def waits_again(self, message: OutboxMessage) -> None:
         _note(message, LibraryStatus.PENDING)
 
-    def about(self, message: OutboxMessage) -> Student | None:
-        return Student.objects.filter(pk=message.payload["student"]).first()
-
 
 class ProvisionAccount(_LibraryEffect):
     kind: ClassVar[str] = "library.provision"
     label: ClassVar[str] = "Open a library account"
+    promised_within: ClassVar[datetime.timedelta | None] = PROMISE
 
     def bring_about(self, message: OutboxMessage, connector: Connector) -> RemoteAccount:
-        """Open the account, or the one that is there already, if it is this student's."""
+        """Open the account, or the one that is there already, if it is this student's; renew it, if it would end soon."""
         account = LibraryAccount.objects.select_related("student").get(pk=message.payload["student"])
         holder = _holder(account.student)
         if account.remote_id or message.is_uncertain:
@@ -71,7 +72,7 @@ class ProvisionAccount(_LibraryEffect):
         return _adopt(connector, holder, found)
 
     def delivered(self, message: OutboxMessage, result: RemoteAccount) -> None:
-        _note(message, LibraryStatus.PROVISIONED, remote_id=result.remote_id)
+        _note(message, LibraryStatus.PROVISIONED, remote_id=result.remote_id, expires_on=result.expires_on)
 
 
 class DeprovisionAccount(_LibraryEffect):
@@ -108,12 +109,16 @@ def _holder(student: Student) -> CardHolder:
 def _adopt(
     connector: Connector, holder: CardHolder, found: RemoteAccount, *, is_known: bool = False
 ) -> RemoteAccount:
-    """Take the account that is there for the student's, and open it where it is not open."""
+    """Take the account that is there for the student's, and open it anew where it is not open or will not be for long."""
     _check_holder(holder, found, is_known=is_known)
-    if found.is_open:
+    if found.is_open and not _ends_soon(found):
         return found
     can_reopen = REOPEN_ACCOUNT.name in connector.operations_of(connector.connection)
     return connector.do(REOPEN_ACCOUNT if can_reopen else PROVISION_ACCOUNT, holder)
+
+
+def _ends_soon(found: RemoteAccount) -> bool:
+    return found.expires_on is not None and found.expires_on <= timezone.localdate() + RENEWED_BEFORE
 
 
 def _check_holder(holder: CardHolder, found: RemoteAccount, *, is_known: bool) -> None:
@@ -135,6 +140,6 @@ def _plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
-def _note(message: OutboxMessage, status: LibraryStatus, reason: str = "", *, remote_id: str = "") -> None:
+def _note(message: OutboxMessage, status: LibraryStatus, reason: str = "", **told: Any) -> None:
     payload = message.payload
-    note_library_status(payload["student"], payload["request"], status, reason=reason, remote_id=remote_id)
+    note_library_status(payload["student"], payload["request"], status, reason=reason, **told)

@@ -16,8 +16,9 @@ from integrations.models.run import RunStatus, SyncRun
 
 # Where incidents of the installation are seen, if not on the front page.
 _PAGES: Final = {"library": "admin:registration_libraryaccount_sweep"}
-# How the incidents of the whole installation end.
-INSTALLATION_ENDS: Final = {
+# How incidents end that have words of their own for it, by what their names begin with.
+_ENDS: Final = {
+    "overdue": "It closes by itself when everything that was promised is done.",
     "ledger": "It closes by itself when the next verification finds nothing wrong.",
     "beat": "It is over, and closes by itself after an hour.",
     "worker": "It is over, and closes by itself after an hour.",
@@ -126,13 +127,18 @@ class Alert(models.Model):
         """How the incident ends."""
         if self.run is not None and self.run.status == RunStatus.HELD:
             return "It waits for a person: approve the plan, withhold what tripped, or refuse it."
+        if (words := _ENDS.get(self.incident.partition(":")[0])) is not None:
+            return words
         if self.message is not None:
             return "It closes by itself when everything that was escalated is delivered. Retry it there, one or all."
-        if self.connection is not None:
-            return "It closes by itself when its cause is gone."
         if self.stream is None:
-            return INSTALLATION_ENDS.get(self.incident, "It closes by itself when its cause is gone.")
+            return "It closes by itself when its cause is gone."
         return "It closes by itself when the next run succeeds as it should."
+
+    @property
+    def source(self) -> Connection | None:
+        """The connection that the incident is about; None where it is about the installation."""
+        return self.stream.connection if self.stream else self.connection
 
     def get_absolute_url(self) -> str:
         """Where the incident can be seen: its run, its message or, when there is neither, its connection; else the front page."""

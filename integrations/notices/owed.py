@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from integrations.models import Alert
 from integrations.models.alert import AlertNotice, AlertQuerySet, Moment
+from integrations.notices.addresses import Address, addresses, owe_event, told_of
 from integrations.notices.people import Reader, readers
 
 log = structlog.get_logger(__name__)
@@ -26,9 +27,9 @@ def owe_notices() -> None:
     untold, woken, over = Alert.objects.untold(), _woken(now), Alert.objects.over(now)
     if not (untold.exists() or woken.exists() or over.exists()):
         return
-    everybody = readers()
+    everybody, hearing = readers(), addresses()
     for alert in _with_what_they_are_about(untold.exclude(snooze_ends_at__gt=now)):
-        _owe_opened(alert, everybody, now)
+        _owe_opened(alert, everybody, hearing, now)
     for alert in _with_what_they_are_about(woken):
         _owe_again(alert, everybody, now)
     for alert in _with_what_they_are_about(over):
@@ -51,17 +52,21 @@ def _woken(now: datetime.datetime) -> AlertQuerySet:
 
 
 @transaction.atomic
-def _owe_opened(alert: Alert, everybody: list[Reader], now: datetime.datetime) -> None:
+def _owe_opened(
+    alert: Alert, everybody: list[Reader], hearing: list[Address], now: datetime.datetime
+) -> None:
     told = [reader for reader in everybody if reader.wants(alert)]
-    if not told:
+    called = [address for address in hearing if address.wants(alert)]
+    if not (told or called):
         log.error(
             "alert.nobody_to_tell",
             alert=alert.pk,
-            advice="Give an administrator's account an e-mail address.",
+            advice="Give an administrator's account an e-mail address, or add a webhook for alerts.",
         )
         return
     if Alert.objects.untold().filter(pk=alert.pk).update(told_at=now):
         _write(alert, told, Moment.OPENED, now)
+        owe_event(alert, called, Moment.OPENED)
 
 
 @transaction.atomic
@@ -79,6 +84,7 @@ def _owe_over(alert: Alert, now: datetime.datetime) -> None:
     """Whoever was told that it began is told that it is over, in the same way."""
     if not Alert.objects.over(now).filter(pk=alert.pk).update(over_told_at=now):
         return
+    owe_event(alert, told_of(alert), Moment.OVER)
     began = alert.notices.filter(moment=Moment.OPENED)
     AlertNotice.objects.bulk_create(
         AlertNotice(
@@ -119,4 +125,4 @@ def next_morning(now: datetime.datetime) -> datetime.datetime:
 
 
 def _with_what_they_are_about(alerts: AlertQuerySet) -> list[Alert]:
-    return list(alerts.select_related("stream", "connection").order_by("pk"))
+    return list(alerts.select_related("stream__connection", "connection").order_by("pk"))

@@ -13,6 +13,7 @@ from integrations.alerts import notice_breakers, notice_deliveries
 from integrations.models.alert import AlertNotice, AlertNoticeQuerySet
 from integrations.notices.letters import Letter, letter_of, letter_of_the_day
 from integrations.notices.owed import owe_notices
+from integrations.promises import notice_overdue
 
 log = structlog.get_logger(__name__)
 # How long one process may take over a letter before another one tries.
@@ -23,6 +24,7 @@ def send_alerts() -> int:
     """Look what is the matter, and send every letter that is owed. Returns how many were sent."""
     notice_breakers()
     notice_deliveries()
+    notice_overdue()
     owe_notices()
     owed = AlertNotice.objects.owed(timezone.now())
     single = [_send_single(pk) for pk in list(owed.filter(is_daily=False).values_list("pk", flat=True))]

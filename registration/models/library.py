@@ -7,12 +7,16 @@ from typing import Final
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from registration.models.constraints import one_of
 from registration.models.people import Student
 
 # Within this time the library has to have been asked (INT-003).
 PROMISE: Final = datetime.timedelta(hours=1)
+# An account that ends within this time is renewed, as long as its student is entitled; asked for once a day at most.
+RENEWED_BEFORE: Final = datetime.timedelta(days=30)
+RENEWED_EVERY: Final = datetime.timedelta(days=1)
 
 
 class LibraryStatus(models.TextChoices):
@@ -42,6 +46,12 @@ class LibraryAccountQuerySet(models.QuerySet["LibraryAccount"]):
     def ending(self, now: datetime.datetime) -> LibraryAccountQuerySet:
         """Narrow to those whose grace is over, and about which no person has said otherwise."""
         return self.wanted().filter(grace_ends_at__lte=now, override="")
+
+    def ending_there(self, now: datetime.datetime) -> LibraryAccountQuerySet:
+        """Narrow to provided ones that the library itself will end soon, and that were not asked for just now."""
+        last_day = timezone.localdate(now) + RENEWED_BEFORE
+        provided = self.wanted().filter(status=LibraryStatus.PROVISIONED, expires_on__lte=last_day)
+        return provided.filter(settled_at__lte=now - RENEWED_EVERY)
 
 
 class LibraryAccount(models.Model):
@@ -75,6 +85,10 @@ class LibraryAccount(models.Model):
     overridden_at = models.DateTimeField(null=True, blank=True)
     remote_id = models.CharField(
         max_length=120, blank=True, help_text="What the library calls the account, once it has confirmed it."
+    )
+
+    expires_on = models.DateField(
+        null=True, blank=True, help_text="The account's last day at the library, where it has told one."
     )
 
     objects = LibraryAccountQuerySet.as_manager()

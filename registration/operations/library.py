@@ -13,7 +13,7 @@ from typing import Final
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 import audit
@@ -27,6 +27,7 @@ from registration.signals import library_changed
 MAX_ENDED: Final = 10
 MAX_ENDED_SHARE: Final = 0.10
 _BY_ENROLLMENT: Final = "Enrolled in a term that gives access to the library."
+_RENEWED: Final = "The account would end at the library, and the student still has access."
 _WITHOUT_ENROLLMENT: Final = "No enrollment gives access to the library any more, and the grace is over."
 
 
@@ -44,9 +45,10 @@ class Followed:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep of everybody did: `ended` accounts were asked to be ended, `held` wait for a person."""
+    """What a sweep of everybody did: `renewed` accounts and `ended` ones were asked for, `held` wait for a person."""
 
     followed: Followed
+    renewed: int
     ended: int
     held: int
 
@@ -74,14 +76,14 @@ def follow_library_access(students: QuerySet[Student] | None = None) -> Followed
 def sweep_library_access() -> Sweep:
     """Bring everybody's account to what it should be. Accounts whose grace is over are asked to be ended, unless these are
     more than a tenth of all and more than ten: then nobody's is, until a person says so."""
-    followed = follow_library_access()
+    followed, renewed = follow_library_access(), _renew(timezone.now())
     # What waits to be sent and was not, because the message was lost with a backup or by hand, is heard of again.
     library_changed.send(sender=LibraryAccount, students=None)
     ending = accounts_ending()
     count, wanted = ending.count(), LibraryAccount.objects.wanted().count()
     is_held = count > MAX_ENDED and count > MAX_ENDED_SHARE * wanted
     ended = 0 if is_held or not count else _end(ending)
-    if followed or ended:
+    if followed or renewed or ended:
         audit.record(
             "library.swept",
             LibraryAccount(),
@@ -89,10 +91,11 @@ def sweep_library_access() -> Sweep:
                 "requested": followed.requested,
                 "kept": followed.kept,
                 "leaving": followed.leaving,
+                "renewed": renewed,
                 "ended": ended,
             },
         )
-    return Sweep(followed, ended, count if is_held else 0)
+    return Sweep(followed, renewed, ended, count if is_held else 0)
 
 
 def accounts_ending() -> LibraryAccountQuerySet:
@@ -197,7 +200,13 @@ def _check(reason: str) -> None:
 
 @transaction.atomic
 def note_library_status(
-    student_id: int, request_number: int, status: LibraryStatus, *, reason: str = "", remote_id: str = ""
+    student_id: int,
+    request_number: int,
+    status: LibraryStatus,
+    *,
+    reason: str = "",
+    remote_id: str = "",
+    expires_on: datetime.date | None = None,
 ) -> bool:
     """Keep what came of a request. Returns whether it is still the last one: what answers an earlier request is no news
     of the account, but for the name that the library has given it."""
@@ -209,8 +218,8 @@ def note_library_status(
         return account.request_number == request_number
     account.status, account.reason = status, reason[:500]
     if status in (LibraryStatus.PROVISIONED, LibraryStatus.DEPROVISIONED):
-        account.settled_at = timezone.now()
-    account.save(update_fields=["status", "reason", "settled_at"])
+        account.settled_at, account.expires_on = timezone.now(), expires_on
+    account.save(update_fields=["status", "reason", "settled_at", "expires_on"])
     audit.record(
         f"library_account.{status}",
         account,
@@ -267,6 +276,24 @@ def _ask_again(accounts: LibraryAccountQuerySet, terms: list[int], now: datetime
         settled_at=None,
         why=_BY_ENROLLMENT,
         reason="",
+    )
+
+
+def _renew(now: datetime.datetime) -> int:
+    """Ask again for accounts that would end at the library while their students are entitled or a person wants them."""
+    by_hand = Q(override=LibraryOverride.PROVISION)
+    wanted = Q(_entitling(_terms(now)), override="")
+    return (
+        LibraryAccount.objects.ending_there(now)
+        .filter(by_hand | wanted)
+        .update(
+            request_number=F("request_number") + 1,
+            status=LibraryStatus.PENDING,
+            requested_at=now,
+            settled_at=None,
+            why=_RENEWED,
+            reason="",
+        )
     )
 
 

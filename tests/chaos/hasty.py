@@ -14,7 +14,7 @@ __all__ = ["app"]
 EVERY_SECONDS: Final = 1.0
 HEARD_WITHIN_SECONDS: Final = 2.0
 
-for _name in ("start-due-syncs", "sweep-runs", "show-life"):
+for _name in ("start-due-syncs", "sweep-runs", "show-life", "deliver"):
     app.conf.beat_schedule[_name] |= {
         "schedule": EVERY_SECONDS,
         "options": {"expires": HEARD_WITHIN_SECONDS},

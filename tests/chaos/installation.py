@@ -18,6 +18,7 @@ from django.db import connections
 from config.instance import broker_socket, make_private_folder
 from integrations.management.broker import broker_command
 from integrations.management.processes import free_port, http_status
+from tests.chaos.library import Library
 from tests.chaos.source import Source
 from tests.chaos.stack import LEASE_SECONDS, Cluster, Stack, python, wait_until
 
@@ -38,6 +39,7 @@ class Installation:
     kind: str
     stack: Stack
     source: Source
+    library: Library
     port: int
     cluster: Cluster | None
 
@@ -76,7 +78,8 @@ def running(kind: str, seed: int) -> Iterator[Installation]:
         folder = Path(name)
         folder.chmod(0o755)  # the database's own user has to get to its folder within
         source = Source(seed, STUDENTS)
-        installation = _made(kind, folder, source)
+        library = Library(seed)
+        installation = _made(kind, folder, source, library)
         try:
             _start_database(installation)
             yield installation
@@ -86,11 +89,12 @@ def running(kind: str, seed: int) -> Iterator[Installation]:
         finally:
             connections.close_all()
             installation.stack.stop()
+            library.close()
             source.shutdown()
             source.server_close()
 
 
-def _made(kind: str, folder: Path, source: Source) -> Installation:
+def _made(kind: str, folder: Path, source: Source, library: Library) -> Installation:
     instance = make_private_folder(folder / "instance")
     armed = make_private_folder(folder / "failpoints")
     port, broker_port = free_port(), free_port()
@@ -101,7 +105,8 @@ def _made(kind: str, folder: Path, source: Source) -> Installation:
         "INSTANCE_DIR": str(instance),
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "RUN_LEASE_SECONDS": str(LEASE_SECONDS),
-        "ALLOW_PRIVATE_HOSTS": source.host,
+        "ALLOW_PRIVATE_HOSTS": f"{source.host},{library.host}",
+        "LIBRARY_GRACE_HOURS": "0",  # an account ends in the round in which its student drops
         "FAILPOINTS_DIR": str(armed),
         "BASE_URL": f"http://127.0.0.1:{port}",
         "PYTHONUNBUFFERED": "1",
@@ -114,6 +119,7 @@ def _made(kind: str, folder: Path, source: Source) -> Installation:
         kind,
         Stack(folder, environment, _commands(instance, port, broker_port, cluster)),
         source,
+        library,
         port,
         cluster,
     )

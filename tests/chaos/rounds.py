@@ -30,10 +30,11 @@ from integrations.sync.failpoints import STOPPED_SUFFIX
 from integrations.sync.runner import execute_run
 from tests.chaos.installation import STUDENTS, Installation, start_processes
 from tests.chaos.invariants import broken
+from tests.chaos.outbox import broken_accounts, connect, move_students
 from tests.chaos.source import Office
 from tests.chaos.stack import PATIENCE_SECONDS, dying_with_us, python, wait_until
 from tests.chaos.strikes import STRIKES, Moment, Victim, all_strikes
-from tests.university import make_students, make_terms
+from tests.university import make_section, make_students, make_terms
 
 CONVERGE_SYNCS: Final = 3
 OPERATOR: Final = Actor(kind="command", name="chaos")
@@ -91,11 +92,12 @@ def play(installation: Installation, rounds: int, seed: int) -> Iterator[Round]:
 
 def fill(installation: Installation) -> None:
     """A small university, somebody who may do everything, and the connections to the source."""
-    make_terms()
     make_students(STUDENTS)
     User.objects.create_superuser("chaos", "chaos@example.edu", None)
     for name in installation.source.offices:
         save_connection(installation.source.document(name))
+    make_section(make_terms()[0], capacity=STUDENTS)
+    connect(installation.library)
     Stream.objects.update(next_run_at=None)  # the rounds say when something is due
     connection.close()
 
@@ -119,6 +121,7 @@ class _Play:
         first = (SyncRun.objects.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1
         stream = Stream.objects.select_related("connection").get(connection__slug=self.played.office)
         self.office.move_on()
+        move_students(random.Random(f"{self.played.round} {self.installation.library.koha.seed}"))  # noqa: S311 - the same for a seed
         self._arm()
         asker = self._ask(stream)
         wait = self.installation.wait_until
@@ -137,6 +140,7 @@ class _Play:
         self.played.runs = [f"{run.pk} {run.status}" for run in runs]
         leases = RunLease.objects.filter(run__in=runs)
         self.played.takeovers = sum(lease.fence - 1 for lease in leases)
+        self.played.broken += broken_accounts(self.installation)
         self.played.broken += broken(self.installation.source, first)
 
     def _has_come(self, stream: Stream, first: int) -> bool:

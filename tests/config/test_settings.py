@@ -73,6 +73,7 @@ def test_a_deep_instance_folder_still_has_a_socket_that_can_be_bound(tmp_path: P
         ("EGRESS_PROXY", "https://proxy.example.edu", "matricula.E005"),
         ("REQUEST_LOG_DAYS", 0, "matricula.E006"),
         ("RAW_RECORD_DAYS", -1, "matricula.E006"),
+        ("OUTBOX_DAYS", 0, "matricula.E006"),
         ("TRUSTED_PROXY_COUNT", -1, "matricula.E007"),
     ],
 )

@@ -24,6 +24,7 @@ from registration import operations
 from registration.models import Enrollment, LibraryAccount, Section, Student, Term
 from tests.integrations.library import Library, drain, end_grace, later, library, status_of
 from tests.racing import race
+from tests.registration.bills import noon
 from tests.university import make_section, make_students, make_terms
 
 pytestmark = pytest.mark.django_db
@@ -426,6 +427,57 @@ def test_five_thousand_graduate_by_one_import(
     messages = OutboxMessage.objects.order_by("pk")
     assert messages.count() == 5_000
     assert [m.subject for m in messages[:3]] == [f"library:{student.pk}" for student in students[:3]]
+
+
+# --- how long the library keeps an account --------------------------------------------------------------------
+
+
+def test_an_account_that_ends_while_its_student_goes_on_is_renewed_before(
+    students: list[Student], section: Section
+) -> None:
+    settings = {"library_id": "MAIN", "category_id": "STUDENT", "valid_days": 60}
+    with time_machine.travel(noon(8, 25), tick=False) as clock, library(settings=settings) as books:
+        for student in students[:2]:
+            operations.enroll(student, section)
+        drain()
+        leaver = students[1]
+        assert LibraryAccount.objects.get(student=leaver).expires_on == datetime.date(2026, 10, 24)
+        for enrollment in Enrollment.objects.filter(student=leaver):
+            operations.drop(enrollment)
+        clock.move_to(noon(9, 23))
+        assert drain().attempted == 1  # the end of whoever has left; nobody is renewed yet
+        clock.move_to(noon(9, 24))
+        assert drain().counts == {Settled.DELIVERED: 1}
+        assert drain().attempted == 0
+        account = LibraryAccount.objects.get(student=students[0])
+        assert (account.status, account.expires_on) == ("provisioned", datetime.date(2026, 11, 23))
+        assert books.patron("S0000001")["expiry_date"] == "2026-11-23"
+        assert books.has_expired(leaver.number)
+        assert len(books.cards) == 2
+
+
+def test_an_account_that_the_library_opens_for_a_short_time_is_renewed_once_a_day_and_not_all_day(
+    students: list[Student], section: Section
+) -> None:
+    settings = {"library_id": "MAIN", "category_id": "STUDENT", "valid_days": 10}
+    with time_machine.travel(timezone.now(), tick=False) as clock, library(settings=settings):
+        operations.enroll(students[0], section)
+        drain()
+        attempted = []
+        for _ in range(6):
+            clock.shift(datetime.timedelta(hours=8))
+            attempted.append(drain().attempted)
+        assert attempted == [0, 0, 1, 0, 0, 1]
+
+
+def test_a_card_that_is_taken_over_and_would_end_soon_is_renewed_at_once(
+    students: list[Student], section: Section, books: Library
+) -> None:
+    tomorrow = timezone.localdate() + datetime.timedelta(days=1)
+    books.koha.add(cardnumber="S0000001", surname="Okafor", firstname="Ada", expiry_date=tomorrow.isoformat())
+    operations.enroll(students[0], section)
+    drain()
+    assert books.patron("S0000001")["expiry_date"] > tomorrow.isoformat()
 
 
 @pytest.mark.django_db(transaction=True)

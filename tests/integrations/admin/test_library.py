@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from apiauth.models import User
+from integrations.alerts import open_incident
 from integrations.models import DeliveryPause, OutboxMessage
 from registration import operations
 from registration.models import Enrollment, LibraryAccount, Section, Student, Term
 from registration.operations.library import accounts_ending, checksum_of
+from tests.integrations.conftest import signed_in
 from tests.integrations.library import Library, drain, end_grace, library
 from tests.university import make_section, make_students
 
@@ -61,6 +67,7 @@ def test_the_profile_says_how_the_account_stands_and_how_long_it_took(
     drain()
     page = profile(administrator, students[0])
     assert ">Provisioned<" in page
+    assert f"Patron 51 there, until {LibraryAccount.objects.get().expires_on:%Y-%m-%d}." in page
     assert "confirmed after" in page
     assert "POST → 201" in page
     assert "No connection to the library" not in page
@@ -90,6 +97,43 @@ def test_a_message_shows_each_attempt_masked(failed: OutboxMessage, administrato
     assert [
         word for word in ("Smith", "Okafor", "sim-token") if word in page.partition("Attempts</h2>")[2]
     ] == []
+
+
+def test_the_list_names_whom_each_message_is_about_and_costs_as_much_for_many_as_for_few(
+    students: list[Student], section: Section, books: Library, administrator: Client
+) -> None:
+    listed = reverse("admin:integrations_outboxmessage_changelist")
+
+    def look() -> tuple[str, int]:
+        with CaptureQueriesContext(connection) as statements:
+            page = administrator.get(listed).content.decode()
+        return page, len(statements)
+
+    operations.enroll(students[0], section)
+    _, for_one = look()
+    for student in students[1:]:
+        operations.enroll(student, section)
+    page, for_twelve = look()
+    address = reverse("admin:registration_student_change", args=[students[3].pk])
+    assert f'<a href="{address}#library">{students[3]}</a>' in page
+    assert "library:" not in page
+    assert for_twelve == for_one
+    alert = open_incident("disk", title="The disk is low", text="It is low.")
+    OutboxMessage.objects.filter(subject=f"library:{students[0].pk}").update(payload={"alert": alert.pk})
+    assert f'<a href="{alert.page}">The disk is low</a>' in look()[0]
+
+
+def test_who_may_not_see_students_sees_a_number_and_no_link(
+    students: list[Student], failed: OutboxMessage
+) -> None:
+    client = signed_in("otto", role="Auditor")
+    user = User.objects.get(username="otto")
+    user.groups.clear()
+    user.user_permissions.add(Permission.objects.get(codename="view_outboxmessage"))
+    for page in (reverse("admin:integrations_outboxmessage_changelist"), failed.get_absolute_url()):
+        shown = client.get(page).content.decode()
+        assert students[0].number in shown
+        assert students[0].family_name not in shown
 
 
 def test_retrying_one_selected_or_all(

@@ -318,7 +318,7 @@ def test_a_connection_starts_from_a_preset_that_syncs_nothing_by_itself(
 ) -> None:
     document = PRESETS[key].document
     assert document["schedule"] == "manual"
-    assert document["guards"] == {"first_load": "hold"}
+    assert document.get("guards") == {"first_load": "hold"} or "datasets" not in document
     add = reverse("admin:integrations_connection_add")
     assert f'href="?preset={key}"' in administrator.get(add).content.decode()
     page = administrator.get(add, {"preset": key})
