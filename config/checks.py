@@ -15,9 +15,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
+from apiauth.sealed import key_ring
 from audit.database_roles import excess_rights
 from audit.signing import verifying_keys
-from integrations.models.sealed import key_ring
 
 MIN_LEASE_SECONDS: Final = 2
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):[0-9]{1,5}")

@@ -15,6 +15,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 import audit
+from apiauth.sealed import SealBroken
 from integrations.connectors.base import Unsupported
 from integrations.connectors.certificates import expiry_of
 from integrations.connectors.decoding import decode
@@ -33,7 +34,6 @@ from integrations.expiry import notice_certificate
 from integrations.models import Connection, ConnectionToken, RejectedRecord, RunLease, Stream, SyncRun
 from integrations.models.plan import MAX_RAW_BYTES
 from integrations.models.run import RunTrigger
-from integrations.models.sealed import SealBroken
 from integrations.schedules import SCHEDULE_COLUMNS
 from integrations.sync.mapping import CompiledMapping
 from integrations.transports.errors import TransportError

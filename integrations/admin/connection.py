@@ -17,6 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from apiauth.sealed import SealBroken
 from audit.admin import AuditedAdmin
 from integrations.admin.badges import run_badge
 from integrations.admin.progress import ProgressPages
@@ -28,7 +29,6 @@ from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_to
 from integrations.models import Connection, Stream
 from integrations.models.run import RunTrigger
 from integrations.models.schedule import ScheduleRefused
-from integrations.models.sealed import SealBroken
 from integrations.operations import (
     AlreadyRunning,
     NotSyncable,
