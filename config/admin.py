@@ -6,9 +6,13 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.contrib.admin import AdminSite
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 
 import audit
 
@@ -70,6 +74,40 @@ class MatriculaAdminSite(AdminSite):
         from integrations.admin.today import today  # noqa: PLC0415
 
         return super().index(request, {**today(request), **(extra_context or {})})
+
+    def get_urls(self) -> list[Any]:
+        # Imported here: the site exists before the apps of those who sign on.
+        from apiauth.sign_on.own_pages import OwnPages  # noqa: PLC0415
+        from apiauth.sign_on.pages import SecondStepView  # noqa: PLC0415
+
+        second_step = SecondStepView.as_view(extra_context={"site_title": self.site_title})
+        return [
+            path("login/second-step/", second_step, name="second_step"),
+            *OwnPages(self).urls(),
+            *super().get_urls(),
+        ]
+
+    @method_decorator(never_cache)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Django's page, with what slows guessing down and the second step."""
+        from apiauth.sign_on.pages import SignOnView  # noqa: PLC0415
+
+        if request.method == "GET" and self.has_permission(request):
+            return HttpResponseRedirect(reverse("admin:index", current_app=self.name))
+        context = {
+            **self.each_context(request),
+            "title": "Log in",
+            "subtitle": None,
+            "app_path": request.get_full_path(),
+            "username": request.user.get_username(),
+            **(extra_context or {}),
+        }
+        if REDIRECT_FIELD_NAME not in request.GET and REDIRECT_FIELD_NAME not in request.POST:
+            context[REDIRECT_FIELD_NAME] = reverse("admin:index", current_app=self.name)
+        request.current_app = self.name
+        view = SignOnView.as_view(template_name="admin/login.html", extra_context=context)
+        answer: HttpResponse = view(request)  # type: ignore[assignment]
+        return answer
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
         """What a field suggests while somebody types: people too, so that each answer is a look at them."""
