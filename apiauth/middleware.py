@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -17,7 +18,7 @@ from apiauth.models import User
 from apiauth.sign_on.second_step import has_second_step, needs_second_step
 from apiauth.sign_on.sessions import is_over, see
 
-# In the session of whoever need not be asked again: they have a second step, or nobody wants one of them.
+# In the session of whoever need not be asked again: they have a second step, or their roles ask for none.
 SECOND_STEP_SETTLED: Final = "second_step_settled"
 # Where who still has to set up the second step may go: there, and out.
 _ALLOWED_BEFORE_IT: Final = (
@@ -54,7 +55,7 @@ class SignOnMiddleware:
         return self.get_response(request)
 
     def _must_set_up(self, request: HttpRequest) -> bool:
-        if SECOND_STEP_SETTLED in request.session:
+        if not settings.SECOND_STEP_ROLES or SECOND_STEP_SETTLED in request.session:
             return False
         user: User = request.user  # type: ignore[assignment]
         if has_second_step(user) or not needs_second_step(user):

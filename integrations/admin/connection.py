@@ -26,7 +26,7 @@ from integrations.admin.today import stream_cards
 from integrations.admin.wire import override_breaker, wire_context
 from integrations.connectors.registry import CONNECTORS
 from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_too_deep
-from integrations.models import Connection, Stream
+from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunTrigger
 from integrations.models.schedule import ScheduleRefused
 from integrations.operations import (
@@ -171,11 +171,10 @@ class ConnectionAdmin(AuditedAdmin):
 
     @admin.display(description="State")
     def state(self, connection: Connection) -> SafeString:
-        runs = [card.last_run for card in stream_cards() if card.stream.connection_id == connection.pk]
-        newest = max((run for run in runs if run), key=lambda run: run.pk, default=None)
         if not connection.enabled:
             return format_html('<span class="badge badge-muted">{}</span>', "Switched off")
-        return run_badge(newest)
+        runs = SyncRun.objects.filter(stream__connection=connection, stream__declared=True)
+        return run_badge(runs.order_by("-pk").first())
 
     @admin.display(description="Synced")
     def is_synced(self, connection: Connection) -> str:
@@ -257,9 +256,9 @@ class ConnectionAdmin(AuditedAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        cards = [card for card in stream_cards() if str(card.stream.connection_id) == object_id]
-        may_sync = self.has_change_permission(request)
         connection = self.get_object(request, object_id)
+        cards = stream_cards(Stream.objects.filter(connection=connection)) if connection else []
+        may_sync = self.has_change_permission(request)
         wire = wire_context(request, connection) if connection else {}
         context = {"cards": cards, "may_sync": may_sync, **wire, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)

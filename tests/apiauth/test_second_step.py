@@ -190,7 +190,8 @@ def test_whoever_needs_one_sees_nothing_before_it_is_set_up(
     user = principal() if who == "principal" else User.objects.create_superuser("root", password=PASSWORD)
     sign_on(client, user.username)
     for page in ("/admin/", "/admin/registration/student/", "/admin/sign-on/", "/admin/autocomplete/"):
-        assert client.get(page).url == reverse("admin:set_up_second_step")
+        answer: Any = client.get(page)
+        assert answer.url == reverse("admin:set_up_second_step")
 
     app = pyotp.TOTP(secret_of(prepare_authenticator(user)))
     client.post(reverse("admin:set_up_second_step"), {"code": app.now()})

@@ -19,7 +19,7 @@ from tests.apiauth.sign_on import PASSWORD, is_in, member, sign_on
 
 pytestmark = pytest.mark.django_db
 
-STRANGER = {"REMOTE_ADDR": "198.51.100.7"}
+STRANGER: dict[str, Any] = {"REMOTE_ADDR": "198.51.100.7"}
 # A cheap hash: these tests are about how often it is asked for.
 FAST_HASH = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
@@ -29,7 +29,7 @@ def cheap(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = [*FAST_HASH, *settings.PASSWORD_HASHERS]
 
 
-def fail(times: int, client: Client | None = None, name: str = "ada", **extra: Any) -> None:
+def fail(times: int, client: Client | None = None, *, name: str = "ada", **extra: Any) -> None:
     for _ in range(times):
         sign_on(client or Client(), name, "wrong", **extra)
 
