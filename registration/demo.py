@@ -16,7 +16,7 @@ from django.db.models import F
 from django.utils import timezone
 
 import audit
-from registration.bulk import prefer_hash_joins
+from registration.bulk import hash_joins
 from registration.models import (
     BillingAccount,
     College,
@@ -134,10 +134,10 @@ def load_demo(*, students: int, seed: int, charges: bool = True) -> Loaded:
 
 
 @transaction.atomic
+@hash_joins()
 def assume_library_accounts() -> int:
     """Take it that the library has an account already for everybody who is entitled to one, so that the first enrollment
     does not wait behind all the others; return for how many."""
-    prefer_hash_joins()
     follow_library_access()
     pending = LibraryAccount.objects.filter(status=LibraryStatus.PENDING)
     return pending.update(

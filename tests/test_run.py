@@ -72,7 +72,7 @@ def test_the_suite_runs_embedded_and_what_a_database_matters_to_on_servers_too(c
     assert report == ["embedded: 3 passed in 1.00s", "PostgreSQL and Redis: 3 passed in 1.00s"]
     halves = [line for line in clone.calls().splitlines() if "-m pytest" in line]
     assert halves == [
-        f"called with -m pytest -n 2 --dist loadfile {half}"
+        f"called with -m pytest -n 2 --dist loadfile --no-loadscope-reorder {half}"
         for half in (
             "-k one thing DATABASE_URL=none REDIS_URL=none",
             "-m not any_database -k one thing "

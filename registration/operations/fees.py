@@ -15,7 +15,7 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 
 import audit
-from registration.bulk import Selection, open_accounts, prefer_hash_joins
+from registration.bulk import Selection, hash_joins, open_accounts
 from registration.fees import FeeScope, fees_owed, only, unpriced
 from registration.models import FeeChange, FeeSchedule, LedgerEntry, Student, Term
 from registration.operations.billing import open_account
@@ -60,6 +60,7 @@ class Assessment:
 
 
 @transaction.atomic
+@hash_joins()
 def assess_fees(term: Term) -> Assessment:
     """Charge every enrolled student of the term what the fee schedules say; a second call changes nothing.
 
@@ -71,7 +72,6 @@ def assess_fees(term: Term) -> Assessment:
     if not FeeSchedule.objects.filter(term=term).exists():
         raise Refused(f"{term} has no fee schedule: add one before its fees are assessed.")
     scope = FeeScope([term.pk])
-    prefer_hash_joins()
     before, _ = _charged(term)
     open_accounts(fees_owed(scope), settings.CURRENCY)
     lock_accounts(scope)

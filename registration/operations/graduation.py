@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 import audit
-from registration.bulk import prefer_hash_joins
+from registration.bulk import hash_joins
 from registration.models import Enrollment, Student
 from registration.models.people import StudentStatus
 from registration.operations.library import follow_library_access
@@ -51,8 +51,8 @@ def graduate(numbers: Iterable[str], *, reason: str) -> Graduation:
     graduates.update(status=StudentStatus.GRADUATED)
     for student in leaving:
         audit.record("student.graduated", student, reason=reason, detail={"student": student.number})
-    prefer_hash_joins()
-    follow_library_access(graduates)
+    with hash_joins():
+        follow_library_access(graduates)
     return Graduation(tuple(student.number for student in leaving), left_out)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from django.db import transaction
 
-from registration.bulk import Selection
+from registration.bulk import Selection, hash_joins
 from registration.fees import FeeEffect, effects_of_living
 from registration.housing_rows import Overlap, place
 from registration.models import HousingAssignment, Student, Term
@@ -22,6 +23,7 @@ from registration.signals import housing_changed
 # A student and a term, by their ids.
 Place = tuple[int, int]
 _CHUNK: Final = 500
+_MANY: Final = 500
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,12 @@ def apply_housing_plan(plan: HousingPlan) -> int:
     The caller records the one audit event that stands for the run. Raises Refused when somebody was given another
     room since the run was planned.
     """
-    placed = _place(plan)
     students = list(_students(plan))
-    if students:
-        housing_changed.send(sender=HousingAssignment, run=plan.run_id, students=students)
-        follow_fees_of(plan.students, terms=plan.terms, why=f"Housing, run {plan.run_id}.")
+    with _joined(len(students)):
+        placed = _place(plan)
+        if students:
+            housing_changed.send(sender=HousingAssignment, run=plan.run_id, students=students)
+            follow_fees_of(plan.students, terms=plan.terms, why=f"Housing, run {plan.run_id}.")
     return placed
 
 
@@ -58,7 +61,8 @@ def fee_effects_of(plan: HousingPlan) -> list[FeeEffect]:
     The rows are written, looked at and taken back: what would be has no second description that could differ from
     what will be.
     """
-    with transaction.atomic():
+    students = sum(1 for _ in _students(plan))
+    with transaction.atomic(), _joined(students):
         undone = transaction.savepoint()
         before = _on_campus(plan)
         _place(plan)
@@ -67,6 +71,11 @@ def fee_effects_of(plan: HousingPlan) -> list[FeeEffect]:
     moved = dict.fromkeys(after - before, LivingArrangement.ON_CAMPUS)
     moved |= dict.fromkeys(before - after, LivingArrangement.OFF_CAMPUS)
     return [effect for living in _as_selections(moved) for effect in effects_of_living(living)]
+
+
+def _joined(students: int) -> AbstractContextManager[None]:
+    """Statements about many students join their sets by hashing; about few, the planner knows better."""
+    return hash_joins() if students >= _MANY else nullcontext()
 
 
 def _place(plan: HousingPlan) -> int:

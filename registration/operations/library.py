@@ -17,7 +17,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
 import audit
-from registration.bulk import prefer_hash_joins
+from registration.bulk import hash_joins
 from registration.models import Enrollment, LibraryAccount, Student, Term
 from registration.models.library import LibraryAccountQuerySet, LibraryOverride, LibraryStatus
 from registration.operations.refusal import Refused
@@ -70,10 +70,10 @@ def follow_library_access(students: QuerySet[Student] | None = None) -> Followed
 
 
 @transaction.atomic
+@hash_joins()
 def sweep_library_access() -> Sweep:
     """Bring everybody's account to what it should be. Accounts whose grace is over are asked to be ended, unless these are
     more than a tenth of all and more than ten: then nobody's is, until a person says so."""
-    prefer_hash_joins()
     followed = follow_library_access()
     # What waits to be sent and was not, because the message was lost with a backup or by hand, is heard of again.
     library_changed.send(sender=LibraryAccount, students=None)
@@ -111,13 +111,13 @@ def checksum_of(accounts: LibraryAccountQuerySet) -> str:
 
 
 @transaction.atomic
+@hash_joins()
 def approve_library_sweep(checksum: str, *, reason: str) -> int:
     """End the accounts of the sweep that was looked at, and return how many.
 
     Raises Refused without a reason, and when the accounts are others by now.
     """
     _check(reason)
-    prefer_hash_joins()
     ending = accounts_ending()
     if not ending.exists() or checksum_of(ending) != checksum:
         raise Refused("The accounts that would be ended are others by now: look at them again.")
