@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -77,12 +78,14 @@ class MatriculaAdminSite(AdminSite):
 
     def get_urls(self) -> list[Any]:
         # Imported here: the site exists before the apps of those who sign on.
+        from apiauth.role_page import role_page  # noqa: PLC0415
         from apiauth.sign_on.own_pages import OwnPages  # noqa: PLC0415
         from apiauth.sign_on.pages import SecondStepView  # noqa: PLC0415
 
         second_step = SecondStepView.as_view(extra_context={"site_title": self.site_title})
         return [
             path("login/second-step/", second_step, name="second_step"),
+            path("roles/", self.admin_view(partial(role_page, self)), name="roles"),
             *OwnPages(self).urls(),
             *super().get_urls(),
         ]

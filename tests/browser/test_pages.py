@@ -52,6 +52,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "courses": lambda: reverse("admin:registration_course_changelist"),
     "audit": lambda: reverse("admin:audit_auditevent_changelist"),
     "change-password": lambda: reverse("admin:password_change"),
+    "roles": lambda: reverse("admin:roles"),
+    "sign-on": lambda: reverse("admin:sign_on"),
+    "set-up-second-step": lambda: reverse("admin:set_up_second_step"),
 }
 
 

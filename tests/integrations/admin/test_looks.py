@@ -47,6 +47,7 @@ WITHOUT_RECORDS = {
     "password_change_done": "a sentence",
     "app_list": "names of lists",
     "jsi18n": "words",
+    "roles": "rights of roles",
     "sign_on": "one's own sessions and events",
     "set_up_second_step": "a form",
     "remove_second_step": "a form",
