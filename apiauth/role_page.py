@@ -37,8 +37,8 @@ def subjects() -> list[Subject]:
     """Every right that any role has, by what it is about, in two statements."""
     held: dict[int, set[str]] = defaultdict(set)
     rows = Group.objects.filter(name__in=ROLES, permissions__isnull=False)
-    for role, permission in rows.values_list("name", "permissions"):
-        held[permission].add(role)
+    for role, key in rows.values_list("name", "permissions"):
+        held[key].add(role)
     found: dict[str, list[Right]] = defaultdict(list)
     for permission in Permission.objects.filter(pk__in=held).select_related("content_type"):
         model = permission.content_type.model_class()
@@ -66,4 +66,6 @@ def _in_words(permission: Permission) -> str:
     action, _, model = permission.codename.partition("_")
     if action in ACTIONS and model == permission.content_type.model:
         return ACTIONS[action]
-    return capfirst(permission.name.removeprefix("Can "))
+    model_class = permission.content_type.model_class()
+    ours = dict(model_class._meta.permissions) if model_class else {}
+    return capfirst(str(ours.get(permission.codename, permission.name)).removeprefix("Can "))

@@ -118,7 +118,7 @@ def test_bars_stand_on_one_another_and_the_busiest_reaches_the_top(
 def test_a_strip_shows_the_last_runs_and_says_them_in_words(stream: Stream, make_runs: MakeRuns) -> None:
     make_runs(stream, *[NOW] * 31)
     make_runs(stream, NOW, status="failed")
-    found = last_runs(with_edges(Stream.objects.all()))[stream.pk]
+    found = last_runs(list(with_edges(Stream.objects.all())))[stream.pk]
     assert len(found.statuses) == RUNS_SHOWN
     assert found.statuses[0] == RunStatus.FAILED
     assert found.newest == SyncRun.objects.order_by("-pk").values_list("pk", flat=True)[0]
@@ -131,7 +131,7 @@ def test_a_strip_shows_the_last_runs_and_says_them_in_words(stream: Stream, make
 
 def test_strips_of_two_feeds_are_their_own(make_runs: MakeRuns) -> None:
     connections_with_runs(2, 40, make_runs)
-    one, other = last_runs(with_edges(Stream.objects.all())).values()
+    one, other = last_runs(list(with_edges(Stream.objects.all()))).values()
     assert len(one.statuses) == len(other.statuses) == RUNS_SHOWN
     assert one.newest != other.newest
 
