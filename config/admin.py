@@ -62,6 +62,14 @@ GROUPS: Final = (
     ("Staff", ("apiauth.user", "auth.group", "registration.collegemember")),
     ("Audit", ("audit.auditevent",)),
 )
+# What people look for again and again, below the list that it is a part of: the words, and the query.
+SAVED_FILTERS: Final = {
+    "integrations.connection": (("Never run", "runs=never"),),
+    "integrations.syncrun": (
+        ("Failed today", "status__exact=failed&ended=today"),
+        ("Held", "status__exact=held"),
+    ),
+}
 
 
 class MatriculaAdminSite(AdminSite):
@@ -144,6 +152,9 @@ class MatriculaAdminSite(AdminSite):
             for app in self._build_app_dict(request).values()
             for model in app["models"]
         }
+        for label, filters in SAVED_FILTERS.items():
+            if label in models:
+                models[label]["saved_filters"] = filters
         groups = []
         for name, labels in GROUPS:
             present = [models[label] for label in labels if label in models]

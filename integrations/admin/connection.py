@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 from apiauth.sealed import SealBroken
 from audit.admin import AuditedAdmin
 from integrations.admin.badges import run_badge
+from integrations.admin.filters import RunsFilter
 from integrations.admin.progress import ProgressPages
 from integrations.admin.settings_fields import PREFIX, faults_in, settings_fields, settings_in
 from integrations.admin.today import stream_cards
@@ -162,6 +163,7 @@ class SettingsForm(forms.ModelForm[Connection]):
 @admin.register(Connection)
 class ConnectionAdmin(AuditedAdmin):
     list_display = ["name", "state", "connector", "base_url", "is_synced"]
+    list_filter = [RunsFilter]
     search_fields = ["name", "slug"]
     records_additions = False
     change_form_template = "admin/integrations/connection/change_form.html"
