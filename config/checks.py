@@ -19,6 +19,7 @@ from apiauth.roles import ROLES
 from apiauth.sealed import key_ring
 from audit.database_roles import excess_rights
 from audit.signing import verifying_keys
+from registration.ledger_export import ledger_accounts
 
 MIN_LEASE_SECONDS: Final = 2
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):[0-9]{1,5}")
@@ -28,7 +29,7 @@ _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):[0-9]{1,
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """What every installation needs to be right."""
     found: list[CheckMessage] = []
-    for keys, code in ((key_ring, "E001"), (verifying_keys, "E008")):
+    for keys, code in ((key_ring, "E001"), (verifying_keys, "E008"), (ledger_accounts, "E014")):
         try:
             keys()
         except ImproperlyConfigured as error:
@@ -65,13 +66,13 @@ def _check_sign_on() -> list[CheckMessage]:
             min(settings.SESSION_IDLE_MINUTES, settings.SESSION_HOURS) < 1,
             "SESSION_IDLE_MINUTES and SESSION_HOURS are at least 1: nobody could stay signed on.",
             "60 and 12 are the defaults.",
-            "E014",
+            "E016",
         ),
         (
             bool(unknown),
             f"SECOND_STEP_ROLES has {', '.join(unknown)}, which is no role: those who were meant could do without a second step.",
             f"The roles are {', '.join(ROLES)}.",
-            "E015",
+            "E017",
         ),
     )
     return [Error(text, hint=hint, id=f"matricula.{code}") for is_so, text, hint, code in faults if is_so]

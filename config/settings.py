@@ -165,6 +165,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 
 # Of records that name none, and of every billing account (docs/decisions/0004-one-billing-currency.md).
 CURRENCY = env.str("CURRENCY", default="USD")
+# The accounts of the general ledger that its export writes, by kind of entry (registration/ledger_export.py).
+LEDGER_ACCOUNTS = env.json("LEDGER_ACCOUNTS", default={})
 # How long a run may be silent before another process may take its place.
 RUN_LEASE_SECONDS = env.int("RUN_LEASE_SECONDS", default=30)
 # Where a test stops processes on the road of a run (integrations/sync/failpoints.py); nowhere in any installation.

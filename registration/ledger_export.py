@@ -1,6 +1,7 @@
-"""The ledger for the general ledger: what moved within a range of days, balanced, with a checksum.
+"""The ledger for the general ledger: what moved within a range of days in double entry, balanced, with a checksum.
 
-An entry moves twice at most: on the day that it was posted, and back on the day that it was voided. So the sum of
+Each movement is two lines: one on the account of what students owe, and one of the same amount on the other side, on the
+account of the entry's kind. An entry moves twice at most: on the day that it was posted, and back on the day that it was voided. So the sum of
 every export from the first day on is what the accounts say, and a range that was exported once never changes.
 """
 
@@ -17,6 +18,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
 
 import audit
@@ -28,34 +30,81 @@ COLUMNS: Final = (
     "entry",
     "moved_on",
     "movement",
+    "account",
+    "debit",
+    "credit",
+    "currency",
     "student_number",
     "term",
     "kind",
     "adjusts",
     "code",
     "description",
-    "effect",
-    "currency",
 )
+# What students owe; its other side is of the kind that an entry is, or corrects.
+RECEIVABLE: Final = "receivable"
+ACCOUNTS: Final = {
+    RECEIVABLE: "Student receivables",
+    EntryKind.CHARGE: "Tuition and fees",
+    EntryKind.AID: "Financial aid",
+    EntryKind.PAYMENT: "Payments received",
+    EntryKind.REFUND: "Refunds to students",
+}
 # A spreadsheet takes a cell that begins so for a formula (owasp.org, CSV injection).
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class AccountMoved:
+    """What an account of the general ledger was debited and credited with, in minor units."""
+
+    account: str
+    currency: str
+    debit: int
+    credit: int
 
 
 @dataclass(frozen=True)
 class LedgerExport:
     """A range of days (both included) as CSV, with its totals and the SHA-256 of its bytes.
 
-    `totals` has the effect on balances of each kind, in minor units by currency and kind; `total` their sum.
+    `totals` has the effect on balances of each kind, in minor units by currency and kind; `total` their sum. `accounts` is what
+    each account moved by: their debits and credits are equal in each currency.
     """
 
     first_on: datetime.date
     last_on: datetime.date
     csv: bytes
-    rows: int
+    movements: int
     totals: dict[tuple[str, str], int]
-    total: int
+    accounts: list[AccountMoved]
     checksum: str
     newest: LedgerEntry | None
+
+    @property
+    def rows(self) -> int:
+        """The lines of the file, but for its heading."""
+        return 2 * self.movements
+
+    @property
+    def total(self) -> int:
+        return sum(self.totals.values())
+
+
+def ledger_accounts() -> dict[str, str]:
+    """The account of the general ledger that stands for receivables and for each kind of entry.
+
+    Raises ImproperlyConfigured when LEDGER_ACCOUNTS names another kind, or gives one no text.
+    """
+    named = settings.LEDGER_ACCOUNTS
+    if not isinstance(named, dict) or not all(
+        kind in ACCOUNTS and isinstance(account, str) and account.strip() for kind, account in named.items()
+    ):
+        raise ImproperlyConfigured(
+            'LEDGER_ACCOUNTS names accounts of the general ledger, such as {"receivable": "1200", "charge": "4000"}, for '
+            f"some of {', '.join(ACCOUNTS)}."
+        )
+    return {**{str(kind): account for kind, account in ACCOUNTS.items()}, **named}
 
 
 def safe_cell(text: str) -> str:
@@ -73,34 +122,57 @@ def export_ledger(first_on: datetime.date, last_on: datetime.date) -> LedgerExpo
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    rows, totals, newest = 0, defaultdict[tuple[str, str], int](int), None
+    accounts, movements, newest = ledger_accounts(), 0, None
+    totals = defaultdict[tuple[str, str], int](int)
+    moved = defaultdict[tuple[str, str], list[int]](lambda: [0, 0])
     for entry, moved_on, movement, sign in _movements(first_on, last_on):
         effect = sign * entry.amount_minor * EFFECT[EntryKind(entry.kind)]
         kind = entry.adjusts or entry.kind
         totals[entry.currency, kind] += effect
-        rows, newest = rows + 1, entry
-        texts = (
-            entry.account.student.number,
-            entry.term.code,
-            entry.kind,
-            entry.adjusts,
-            entry.code,
-            entry.description,
-        )
-        writer.writerow(
-            [entry.pk, moved_on.isoformat(), movement, *map(safe_cell, texts), decimal_text(effect, entry.currency), entry.currency]
-        )  # fmt: skip
+        movements, newest = movements + 1, entry
+        # What students owe more of is debited to receivables.
+        debited, credited = (RECEIVABLE, kind) if effect >= 0 else (kind, RECEIVABLE)
+        for side, account in enumerate((accounts[debited], accounts[credited])):
+            moved[entry.currency, account][side] += abs(effect)
+            amounts = ["", ""]
+            amounts[side] = decimal_text(abs(effect), entry.currency)
+            writer.writerow(
+                [
+                    entry.pk,
+                    moved_on.isoformat(),
+                    movement,
+                    safe_cell(account),
+                    *amounts,
+                    entry.currency,
+                    *_about(entry),
+                ]
+            )
     content = written.getvalue().encode()
     return LedgerExport(
-        first_on,
-        last_on,
-        content,
-        rows,
-        dict(totals),
-        sum(totals.values()),
-        hashlib.sha256(content).hexdigest(),
-        newest,
+        first_on=first_on,
+        last_on=last_on,
+        csv=content,
+        movements=movements,
+        totals=dict(totals),
+        accounts=[
+            AccountMoved(account, currency, *sides) for (currency, account), sides in sorted(moved.items())
+        ],
+        checksum=hashlib.sha256(content).hexdigest(),
+        newest=newest,
     )
+
+
+def _about(entry: LedgerEntry) -> list[str]:
+    """What a line says of its entry, as cells."""
+    texts = (
+        entry.account.student.number,
+        entry.term.code,
+        entry.kind,
+        entry.adjusts,
+        entry.code,
+        entry.description,
+    )
+    return [safe_cell(text) for text in texts]
 
 
 def _movements(

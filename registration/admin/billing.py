@@ -18,7 +18,8 @@ from registration import operations
 from registration.credit_balances import credit_balances
 from registration.ledger_export import export_ledger, record_export
 from registration.models import BillingAccount, LedgerEntry, Term
-from registration.money import NotMoney, to_minor
+from registration.models.billing import EntryKind
+from registration.money import NotMoney, display, to_minor
 
 CREDITS_SHOWN = 500
 
@@ -119,12 +120,13 @@ class LedgerEntryAdmin(LooksAreAudited, ReadOnlyAdmin):
         return HttpResponseRedirect(reverse("admin:registration_ledgerentry_change", args=[entry.pk]))
 
     def export(self, request: HttpRequest) -> HttpResponse:
-        """The general ledger's file for a range of days: a page that asks for it, and by POST the download."""
+        """The general ledger's file for a range of days: a page that asks for it and shows its totals, and the download."""
         if not request.user.has_perm("registration.view_ledgerentry"):
             raise PermissionDenied
-        form = ExportForm(request.POST or None)
+        form, export = ExportForm(request.POST or None), None
         if request.method == "POST" and form.is_valid():
             export = export_ledger(form.cleaned_data["first_on"], form.cleaned_data["last_on"])
+        if export is not None and "totals" not in request.POST:
             record_export(export)
             return download(
                 export.csv, f"ledger-{export.first_on}-{export.last_on}.csv", checksum=export.checksum
@@ -133,6 +135,17 @@ class LedgerEntryAdmin(LooksAreAudited, ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "form": form,
+            "export": export,
+            "kinds": export
+            and [
+                (EntryKind(kind).label, display(effect, currency))
+                for (currency, kind), effect in sorted(export.totals.items())
+            ],
+            "accounts": export
+            and [
+                (moved.account, display(moved.debit, moved.currency), display(moved.credit, moved.currency))
+                for moved in export.accounts
+            ],
             "title": "Export the ledger",
         }
         return TemplateResponse(request, "admin/registration/ledgerentry/export.html", context)

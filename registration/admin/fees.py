@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -29,6 +30,7 @@ _TONES: Final = {
     FeeChangeStatus.REFUSED: "muted",
     FeeChangeStatus.LAPSED: "muted",
 }
+LEFT_OUT_SHOWN: Final = 10
 DECISIONS: Final[dict[str, tuple[Callable[..., FeeChange], str]]] = {
     "approve": (operations.approve_fee_change, "Approved: the bill says it now."),
     "refuse": (operations.refuse_fee_change, "Refused: the bill stays as it was."),
@@ -95,8 +97,18 @@ class FeeScheduleAdmin(KeptAdmin):
         return ", ".join(str(item) for item in schedule.items.all())
 
 
+class DecisionForm(ActionForm):
+    """Which action, and why: the reason is kept with each change that it decides."""
+
+    reason = forms.CharField(
+        max_length=500, required=False, label="Your reason", widget=forms.TextInput(attrs={"size": 30})
+    )
+
+
 @admin.register(FeeChange)
 class FeeChangeAdmin(LooksAreAudited, ReadOnlyAdmin):
+    action_form = DecisionForm
+    actions = ["approve_selected", "refuse_selected"]
     student_number = "student.number"
     list_display = ["student", "term", "badge", "difference", "why", "decided_by"]
     list_filter = ["status", "term"]
@@ -120,6 +132,34 @@ class FeeChangeAdmin(LooksAreAudited, ReadOnlyAdmin):
             path("<int:pk>/decide/<str:decision>/", decide, name="registration_feechange_decide"),
             *super().get_urls(),
         ]
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("registration.approve_feechange")
+
+    @admin.action(description="Approve the selected changes", permissions=["decide"])
+    def approve_selected(self, request: HttpRequest, queryset: models.QuerySet[FeeChange]) -> None:
+        self._decide_selected(request, queryset, FeeChangeStatus.APPROVED)
+
+    @admin.action(description="Refuse the selected changes", permissions=["decide"])
+    def refuse_selected(self, request: HttpRequest, queryset: models.QuerySet[FeeChange]) -> None:
+        self._decide_selected(request, queryset, FeeChangeStatus.REFUSED)
+
+    def _decide_selected(
+        self, request: HttpRequest, queryset: models.QuerySet[FeeChange], decision: FeeChangeStatus
+    ) -> None:
+        try:
+            done = operations.decide_fee_changes(queryset, decision, reason=request.POST.get("reason", ""))
+        except operations.Refused as refusal:
+            messages.error(request, f"{refusal} Write it beside the action.")
+            return
+        if done.decided:
+            messages.success(request, f"{done.decided:,} {decision.label.lower()}.")
+        for change, why in list(done.left_out.items())[:LEFT_OUT_SHOWN]:
+            messages.error(request, f"{change} was left as it is: {why}.")
+        if len(done.left_out) > LEFT_OUT_SHOWN:
+            messages.error(
+                request, f"And {len(done.left_out) - LEFT_OUT_SHOWN:,} more were left as they are."
+            )
 
     def decide(self, request: HttpRequest, pk: int, decision: str) -> HttpResponse:
         """Approve or refuse: a permission, one operation, a message."""

@@ -15,6 +15,7 @@ from registration.operations.billing import (
 )
 from registration.operations.enrollment import drop, enroll, withdraw
 from registration.operations.fee_changes import approve_fee_change, refuse_fee_change
+from registration.operations.fee_decisions import FeeDecisions, decide_fee_changes
 from registration.operations.fees import (
     Assessment,
     assess_fees,
@@ -39,6 +40,7 @@ from registration.operations.refusal import Refused
 
 __all__ = [
     "Assessment",
+    "FeeDecisions",
     "Graduation",
     "HousingPlan",
     "Line",
@@ -51,6 +53,7 @@ __all__ = [
     "assess_fees",
     "contact_of",
     "correct",
+    "decide_fee_changes",
     "deprovision_by_hand",
     "drop",
     "enroll",

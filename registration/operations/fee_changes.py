@@ -144,14 +144,14 @@ def _decide(change: FeeChange, status: FeeChangeStatus, reason: str) -> None:
     change.status, change.reason = status, reason[:500]
     change.decided_at, change.decided_by = timezone.now(), audit.current_actor().name
     change.save(update_fields=["status", "reason", "decided_at", "decided_by"])
-    audit.record(
-        f"fee_change.{status}",
-        change,
-        reason=reason,
-        detail={
-            "student": change.student.number,
-            "term": change.term.code,
-            "before": change.before_minor,
-            "after": change.after_minor,
-        },
-    )
+    audit.record(f"fee_change.{status}", change, reason=reason, detail=decision_detail(change))
+
+
+def decision_detail(change: FeeChange) -> dict[str, str | int]:
+    """What the trail keeps of a decision."""
+    return {
+        "student": change.student.number,
+        "term": change.term.code,
+        "before": change.before_minor,
+        "after": change.after_minor,
+    }

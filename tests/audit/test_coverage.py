@@ -323,6 +323,7 @@ NO_EVENT_OF_ITS_OWN = {
     "registration.operations.charging.lock_accounts": "changes nothing",
     "registration.operations.charging.move": "the caller records the one event that stands for an assessment",
     "registration.operations.charging.charge_newcomers": "the caller records the one event that stands for an assessment",
+    "registration.operations.fee_changes.decision_detail": "changes nothing",
     "registration.operations.fee_changes.lines_by_student": "changes nothing",
     "registration.operations.fee_changes.put_before_a_person": "the caller's event says how many wait",
     "registration.operations.housing.lock_terms": "changes nothing",
@@ -362,7 +363,7 @@ def operations_of_all_rooms() -> Iterator[tuple[str, ast.FunctionDef]]:
 
 
 def is_recording(node: ast.FunctionDef) -> bool:
-    entries = ("audit.record", "audit.record_or_count")
+    entries = ("audit.record", "audit.record_each", "audit.record_or_count")
     return any(isinstance(part, ast.Attribute) and ast.unparse(part) in entries for part in ast.walk(node))
 
 

@@ -131,9 +131,13 @@ def test_export_ledger_writes_a_file_that_its_checksum_fits(
     path = tmp_path / "ledger.csv"
     arguments = ("export_ledger", "--from", "2026-09-01", "--to", "2026-09-01", "--output", str(path))
     status, said = manage(*arguments)
-    assert (status, said["rows"], said["totals"]) == (
-        0, 2, [{"currency": "USD", "kind": "charge", "effect": "1762.00"}],
+    assert (status, said["movements"], said["rows"], said["totals"]) == (
+        0, 2, 4, [{"currency": "USD", "kind": "charge", "effect": "1762.00"}],
     )  # fmt: skip
+    assert said["accounts"] == [
+        {"account": "Student receivables", "currency": "USD", "debit": "1762.00", "credit": "0.00"},
+        {"account": "Tuition and fees", "currency": "USD", "debit": "0.00", "credit": "1762.00"},
+    ]
     assert said["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     status, said = manage(*arguments)
     assert (status, "not there yet" in said["reason"]) == (1, True)

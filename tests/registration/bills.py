@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
+from django.contrib.auth.models import Group
+from django.test import Client
 from django.utils import timezone
 
+from apiauth.models import User
 from registration.models import Enrollment, HousingAssignment, LedgerEntry, Student, Term
 from registration.operations import record_assignment
 from tests.university import HALL_FEE, REFUNDS, STUDENT_FEE, TUITION
@@ -97,3 +100,12 @@ def end_stay(student: Student, term: Term, status: str) -> None:
         today = timezone.localdate()
         row.move_out_on = max(today, row.move_in_on or today) if status == "checked_out" else None
         record_assignment(row)
+
+
+def signed_on(role: str) -> Client:
+    """A browser in which somebody of this role has signed on."""
+    user = User.objects.create_user(role.lower(), is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    client = Client()
+    client.force_login(user)
+    return client

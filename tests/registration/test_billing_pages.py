@@ -9,17 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 import time_machine
-from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
-from apiauth.models import User
 from audit.models import AuditEvent
 from registration import operations
 from registration.models import FeeChange, FeeItem, FeeSchedule, HousingAssignment, LedgerEntry, Student, Term
 from registration.models.billing import EntryKind
 from registration.operations import Line
-from tests.registration.bills import charged, move_in, noon
+from tests.registration.bills import charged, move_in, noon, signed_on
 from tests.university import HALL_FEE, make_schedules, make_section, make_students, make_terms
 
 NAME, PHONE = "Grace Okafor", "+1 555 0100"
@@ -43,14 +41,6 @@ def student(term: Term) -> Student:
     one = make_students(1)[0]
     operations.enroll(one, make_section(term))
     return one
-
-
-def signed_on(role: str) -> Client:
-    user = User.objects.create_user(role.lower(), is_staff=True)
-    user.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture
@@ -340,8 +330,14 @@ def test_the_ledger_is_downloaded_with_its_checksum(office: Client, in_credit: S
     assert "Download CSV" in office.get(url).content.decode()
     wrong = office.post(url, {"first_on": "2026-09-02", "last_on": "2026-09-01"})
     assert "lies before the first" in wrong.content.decode()
-    response = office.post(url, {"first_on": "2026-09-01", "last_on": "2026-09-01"})
+    days = {"first_on": "2026-09-01", "last_on": "2026-09-01"}
+    told = office.post(url, {**days, "totals": "1"}).content.decode()
+    assert "3 movements from" in told
+    assert "Student receivables" in told
+    assert not AuditEvent.objects.filter(action="ledger.exported").exists()
+    response = office.post(url, days)
+    assert f"SHA-256 {response['X-Checksum-SHA256']}" in told
     assert response["X-Checksum-SHA256"] == hashlib.sha256(response.content).hexdigest()
     event = AuditEvent.objects.get(action="ledger.exported")
-    assert (event.detail["rows"], event.detail["sha256"]) == (3, response["X-Checksum-SHA256"])
+    assert (event.detail["rows"], event.detail["sha256"]) == (6, response["X-Checksum-SHA256"])
     assert signed_on("Principal").get(url).status_code == 403

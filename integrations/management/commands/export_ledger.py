@@ -13,7 +13,7 @@ from registration.money import decimal_text
 
 
 class Command(OutcomeCommand):
-    help = "Write what moved balances within a range of days as CSV, with totals by kind and a checksum."
+    help = "Write what moved balances within a range of days as CSV in double entry, with totals by kind and account and a checksum."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         for name, words in (("from", "the first day"), ("to", "the last day, included")):
@@ -46,10 +46,20 @@ def _report(export: LedgerExport, path: Path) -> dict[str, Any]:
         "from": export.first_on,
         "to": export.last_on,
         "file": str(path),
+        "movements": export.movements,
         "rows": export.rows,
         "totals": [
             {"currency": currency, "kind": kind, "effect": decimal_text(effect, currency)}
             for (currency, kind), effect in sorted(export.totals.items())
+        ],
+        "accounts": [
+            {
+                "account": moved.account,
+                "currency": moved.currency,
+                "debit": decimal_text(moved.debit, moved.currency),
+                "credit": decimal_text(moved.credit, moved.currency),
+            }
+            for moved in export.accounts
         ],
         "sha256": export.checksum,
     }
@@ -57,10 +67,15 @@ def _report(export: LedgerExport, path: Path) -> dict[str, Any]:
 
 def _lines(export: LedgerExport, path: Path) -> list[str]:
     return [
-        f"{export.rows:,} movements from {export.first_on} through {export.last_on} written to {path}.",
+        f"{export.movements:,} movements from {export.first_on} through {export.last_on} written to {path}.",
         *(
             f"  {kind}: {decimal_text(effect, currency)} {currency}"
             for (currency, kind), effect in sorted(export.totals.items())
+        ),
+        *(
+            f"  {moved.account}: debit {decimal_text(moved.debit, moved.currency)}, "
+            f"credit {decimal_text(moved.credit, moved.currency)} {moved.currency}"
+            for moved in export.accounts
         ),
         f"SHA-256 {export.checksum}",
     ]
