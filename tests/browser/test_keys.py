@@ -15,6 +15,7 @@ pytestmark = pytest.mark.any_database
 def test_keys_lead_to_the_search_to_pages_and_to_their_list(visit: Visit) -> None:
     visitor = visit()
     page = visitor.page
+    expect(page.get_by_role("button", name="Keys")).to_be_visible()  # the keys are listened to
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("g r?/")  # a word that is looked for, and no key
@@ -33,6 +34,7 @@ def test_keys_lead_to_the_search_to_pages_and_to_their_list(visit: Visit) -> Non
 
 def test_keys_can_be_switched_off_and_lead_nowhere_that_is_not_one_s_own(visit: Visit) -> None:
     advisor = visit("Advisor").page
+    expect(advisor.get_by_role("button", name="Keys")).to_be_visible()
     advisor.keyboard.press("?")
     expect(advisor.get_by_role("link", name="Connections")).to_have_count(0)
     advisor.get_by_role("checkbox").check()
