@@ -6,15 +6,17 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.apps import apps
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db import models, transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 import audit
 from apiauth.models import Consumer, User
+from apiauth.sign_on.second_step import remove_second_step
 from audit.admin import AuditedAdmin
 
 # What decides whether somebody gets in, and whether anything is refused to them.
@@ -25,6 +27,17 @@ STANDING: Final = ("is_active", "is_staff", "is_superuser")
 class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     list_display = ["username", "email", "first_name", "last_name", "is_active", "last_login"]
     list_filter = ["groups", "is_active"]
+    actions = ["reset_second_step"]
+
+    @admin.action(description="Reset the second step of the selected people", permissions=["change"])
+    def reset_second_step(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """For who has lost both the app and the recovery codes. Where it is asked of them, they set it up at the next sign-on."""
+        reset = [user for user in queryset if remove_second_step(user, reason="reset by an administrator")]
+        names = ", ".join(user.get_username() for user in reset)
+        if reset:
+            messages.success(request, f"Their password alone signs them on now: {names}.")
+        else:
+            messages.info(request, "None of them has a second step.")
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Whether somebody may sign in, and may do everything: the trail says which of it was given or taken."""

@@ -9,7 +9,7 @@ class ApiAuthConfig(AppConfig):
 
     def ready(self) -> None:
         # Imported here: models are ready only now.
-        from apiauth.sign_on import record_sign_on  # noqa: PLC0415
+        from apiauth.sign_on.events import record_sign_on  # noqa: PLC0415
         from apiauth.trails import register_trails  # noqa: PLC0415
 
         record_sign_on()

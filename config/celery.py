@@ -37,6 +37,7 @@ RINGS: Final[dict[str, tuple[str, float | crontab]]] = {
     "store-usage": ("apiauth.tasks.store_usage", 30.0),
     "tell-counted-refusals": ("apiauth.tasks.tell_counted_refusals", 30.0),
     "remove-expired-tokens": ("apiauth.tasks.remove_expired_tokens", 3600.0),
+    "remove-expired-sessions": ("apiauth.tasks.remove_expired_sessions", 3600.0),
     "remind-of-expiry": ("integrations.tasks.remind_of_expiry", 3600.0),
 }
 

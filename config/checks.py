@@ -15,9 +15,10 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
+from apiauth.roles import ROLES
+from apiauth.sealed import key_ring
 from audit.database_roles import excess_rights
 from audit.signing import verifying_keys
-from integrations.models.sealed import key_ring
 from registration.ledger_export import ledger_accounts
 
 MIN_LEASE_SECONDS: Final = 2
@@ -54,7 +55,27 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                 id="matricula.E007",
             )
         )
-    return [*found, *_check_wire()]
+    return [*found, *_check_wire(), *_check_sign_on()]
+
+
+def _check_sign_on() -> list[CheckMessage]:
+    """How long sessions last, and who needs a second step."""
+    unknown = [role for role in settings.SECOND_STEP_ROLES if role not in ROLES]
+    faults = (
+        (
+            min(settings.SESSION_IDLE_MINUTES, settings.SESSION_HOURS) < 1,
+            "SESSION_IDLE_MINUTES and SESSION_HOURS are at least 1: nobody could stay signed on.",
+            "60 and 12 are the defaults.",
+            "E016",
+        ),
+        (
+            bool(unknown),
+            f"SECOND_STEP_ROLES has {', '.join(unknown)}, which is no role: those who were meant could do without a second step.",
+            f"The roles are {', '.join(ROLES)}.",
+            "E017",
+        ),
+    )
+    return [Error(text, hint=hint, id=f"matricula.{code}") for is_so, text, hint, code in faults if is_so]
 
 
 def _check_wire() -> list[CheckMessage]:

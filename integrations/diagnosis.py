@@ -20,12 +20,12 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Min
 from django.utils import timezone
 
+from apiauth.sealed import SealBroken
 from integrations.alerts import Incident, raise_alert, resolve_alerts
 from integrations.liveness import last_sign_of, silent_after
 from integrations.models import Alert, Connection, Stream, SyncRun
 from integrations.models.pulse import Part
 from integrations.models.run import LIVE_STATUSES, RunStatus
-from integrations.models.sealed import SealBroken
 
 log = structlog.get_logger(__name__)
 BROKER_TIMEOUT_SECONDS: Final = 2

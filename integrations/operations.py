@@ -15,6 +15,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 import audit
+from apiauth.sealed import SealBroken
 from integrations.connectors.base import Unsupported
 from integrations.connectors.certificates import expiry_of
 from integrations.connectors.decoding import decode
@@ -41,7 +42,6 @@ from integrations.models import (
 )
 from integrations.models.plan import MAX_RAW_BYTES
 from integrations.models.run import RunTrigger
-from integrations.models.sealed import SealBroken
 from integrations.notices.addresses import owe_test
 from integrations.outbox.doorbell import ring_after_commit
 from integrations.schedules import SCHEDULE_COLUMNS

@@ -14,8 +14,8 @@ from django.apps import apps
 from django.db import models, transaction
 
 import audit
+from apiauth.sealed import SealBroken, SealedJSONField, is_of_newest_key, key_ring, seal, unseal
 from integrations.models import Connection
-from integrations.models.sealed import SealBroken, SealedJSONField, is_of_newest_key, key_ring, seal, unseal
 
 # A process that still has the older list of keys may seal with the older key meanwhile: whatever a look has changed is
 # looked at again, but not for ever.

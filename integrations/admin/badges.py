@@ -12,7 +12,7 @@ from integrations.models.outbox import AttemptOutcome, MessageStatus
 from integrations.models.run import RunStatus
 from registration.models.library import LibraryStatus
 
-_TONES: Final = {
+RUN_TONES: Final = {
     RunStatus.QUEUED: "info",
     RunStatus.RUNNING: "info",
     RunStatus.APPLIED: "good",
@@ -62,5 +62,5 @@ def run_badge(run: SyncRun | None) -> SafeString:
     """How a run ended, or that there was none."""
     if run is None:
         return format_html('<span class="badge badge-muted">{}</span>', "Never run")
-    tone = _TONES[RunStatus(run.status)]
+    tone = RUN_TONES[RunStatus(run.status)]
     return format_html('<span class="badge badge-{}">{}</span>', tone, run.get_status_display())

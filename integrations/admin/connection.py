@@ -17,8 +17,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from apiauth.sealed import SealBroken
 from audit.admin import AuditedAdmin
 from integrations.admin.badges import run_badge
+from integrations.admin.filters import RunsFilter
 from integrations.admin.progress import ProgressPages
 from integrations.admin.settings_fields import PREFIX, faults_in, settings_fields, settings_in
 from integrations.admin.today import stream_cards
@@ -26,10 +28,9 @@ from integrations.admin.wire import override_breaker, wire_context
 from integrations.connectors.registry import CONNECTORS
 from integrations.documents import TOO_DEEP, DocumentRefused, document_of, is_too_deep
 from integrations.effects.alerts import is_told
-from integrations.models import Connection, Stream
+from integrations.models import Connection, Stream, SyncRun
 from integrations.models.run import RunTrigger
 from integrations.models.schedule import ScheduleRefused
-from integrations.models.sealed import SealBroken
 from integrations.operations import (
     AlreadyRunning,
     NotSyncable,
@@ -164,6 +165,7 @@ class SettingsForm(forms.ModelForm[Connection]):
 @admin.register(Connection)
 class ConnectionAdmin(AuditedAdmin):
     list_display = ["name", "state", "connector", "base_url", "is_synced"]
+    list_filter = [RunsFilter]
     search_fields = ["name", "slug"]
     records_additions = False
     change_form_template = "admin/integrations/connection/change_form.html"
@@ -173,11 +175,10 @@ class ConnectionAdmin(AuditedAdmin):
 
     @admin.display(description="State")
     def state(self, connection: Connection) -> SafeString:
-        runs = [card.last_run for card in stream_cards() if card.stream.connection_id == connection.pk]
-        newest = max((run for run in runs if run), key=lambda run: run.pk, default=None)
         if not connection.enabled:
             return format_html('<span class="badge badge-muted">{}</span>', "Switched off")
-        return run_badge(newest)
+        runs = SyncRun.objects.filter(stream__connection=connection, stream__declared=True)
+        return run_badge(runs.order_by("-pk").first())
 
     @admin.display(description="Synced")
     def is_synced(self, connection: Connection) -> str:
@@ -259,9 +260,9 @@ class ConnectionAdmin(AuditedAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        cards = [card for card in stream_cards() if str(card.stream.connection_id) == object_id]
-        may_sync = self.has_change_permission(request)
         connection = self.get_object(request, object_id)
+        cards = stream_cards(Stream.objects.filter(connection=connection)) if connection else []
+        may_sync = self.has_change_permission(request)
         wire = wire_context(request, connection) if connection else {}
         context = {"cards": cards, "may_sync": may_sync, **wire, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)

@@ -18,7 +18,7 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.text import capfirst
 
 from integrations.admin.today import stream_cards
-from integrations.models import SyncRun
+from integrations.models import Stream, SyncRun
 from integrations.models.run import RunStep
 
 STOP_ASKING: Final = 286
@@ -88,7 +88,7 @@ class ProgressPages:
         """The card of one stream, as Today and the connection's page show it."""
         if refusal := self._refused(request, "integrations.view_connection"):
             return refusal
-        card = next((card for card in stream_cards() if card.stream.pk == pk), None)
+        card = next(iter(stream_cards(Stream.objects.filter(pk=pk))), None)
         if card is None or card.last_run is None:
             return HttpResponse(status=STOP_ASKING)
         may_sync = request.user.has_perm("integrations.change_connection")

@@ -24,6 +24,7 @@ from django.utils.safestring import SafeString
 from audit.admin import LooksAreAudited, ReadOnlyAdmin
 from integrations.admin.badges import run_badge
 from integrations.admin.decision import DECISIONS, WHOLE_RUN_DECISIONS
+from integrations.admin.filters import EndedFilter
 from integrations.admin.progress import ProgressPages
 from integrations.admin.raw_records import HIDDEN, may_see_raw
 from integrations.admin.reach import reach_of
@@ -67,7 +68,7 @@ class SyncRunAdmin(LooksAreAudited, ReadOnlyAdmin):
         "rejected",
     ]
     list_display_links = ["number"]
-    list_filter = ["status", "stream__connection", "is_dry_run"]
+    list_filter = ["status", EndedFilter, "stream__connection", "is_dry_run"]
     list_select_related = ["stream__connection"]
     search_fields = ["=id", "stream__connection__name", "stream__connection__slug"]
     show_full_result_count = False

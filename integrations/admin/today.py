@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
 from apiauth.models import Consumer
+from integrations.admin.run_days import run_days
+from integrations.admin.run_strip import LastRuns, Strip, last_runs, strip_of, with_edges
 from integrations.diagnosis import diagnose
 from integrations.models import Alert, Stream, SyncRun
 from integrations.reminders import soon_expired
@@ -22,6 +24,7 @@ class StreamCard:
 
     stream: Stream
     last_run: SyncRun | None
+    strip: Strip
 
 
 def today(request: HttpRequest) -> dict[str, Any]:
@@ -38,7 +41,8 @@ def today(request: HttpRequest) -> dict[str, Any]:
         "faults": [finding for finding in diagnose() if not finding.is_ok],
         "may_sync": request.user.has_perm("integrations.change_connection"),
         **alerts_for(request),
-        "cards": stream_cards(),
+        "cards": stream_cards(Stream.objects.all()),
+        "run_days": run_days(timezone.localdate()),
     }
 
 
@@ -60,10 +64,16 @@ def expiring_consumers(request: HttpRequest) -> list[Consumer]:
     return soon_expired(timezone.localdate()) if may_see else []
 
 
-def stream_cards() -> list[StreamCard]:
-    """Every stream in use with its newest run, in three statements however many there are."""
-    streams = Stream.objects.filter(declared=True, connection__archived_at__isnull=True)
-    newest = streams.annotate(newest=Max("runs")).values_list("newest", flat=True)
-    runs = {run.stream_id: run for run in SyncRun.objects.filter(pk__in=[pk for pk in newest if pk])}
-    ordered = streams.select_related("connection").order_by("connection__name", "dataset")
-    return [StreamCard(stream, runs.get(stream.pk)) for stream in ordered]
+def stream_cards(of: QuerySet[Stream]) -> list[StreamCard]:
+    """Each of the streams that is in use, with its last runs: in three statements however many there are."""
+    in_use = of.filter(declared=True, connection__archived_at__isnull=True)
+    streams = list(with_edges(in_use.select_related("connection").order_by("connection__name", "dataset")))
+    last = last_runs(streams)
+    newest = SyncRun.objects.in_bulk([runs.newest for runs in last.values()])
+    return [_card(stream, last.get(stream.pk), newest) for stream in streams]
+
+
+def _card(stream: Stream, last: LastRuns | None, newest: dict[int, SyncRun]) -> StreamCard:
+    if last is None:
+        return StreamCard(stream, None, strip_of([]))
+    return StreamCard(stream, newest[last.newest], strip_of(last.statuses))

@@ -29,8 +29,8 @@ from django.db import connection, connections
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
+from apiauth.sealed import key_ids
 from integrations.management.broker import broker_answers
-from integrations.models.sealed import key_ids
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"

@@ -6,7 +6,7 @@ import django.db.models.deletion
 import django.db.models.expressions
 from django.db import migrations, models
 
-import integrations.models.sealed
+import apiauth.sealed
 
 
 class Migration(migrations.Migration):
@@ -197,7 +197,7 @@ class Migration(migrations.Migration):
                 ("enabled", models.BooleanField(default=True)),
                 ("base_url", models.URLField(max_length=500)),
                 ("auth_type", models.CharField(default="none", max_length=20, verbose_name="authentication")),
-                ("secrets", integrations.models.sealed.SealedJSONField(bound_to="uid", default=b"")),
+                ("secrets", apiauth.sealed.SealedJSONField(bound_to="uid", default=b"")),
                 (
                     "every_minutes",
                     models.PositiveIntegerField(

@@ -5,7 +5,7 @@ import uuid
 import django.db.models.deletion
 from django.db import migrations, models
 
-import integrations.models.sealed
+import apiauth.sealed
 
 
 class Migration(migrations.Migration):
@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("uid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ("sealed", integrations.models.sealed.SealedJSONField(bound_to="uid", default=b"")),
+                ("sealed", apiauth.sealed.SealedJSONField(bound_to="uid", default=b"")),
                 ("fetched_at", models.DateTimeField(blank=True, null=True)),
                 ("renew_at", models.DateTimeField(blank=True, null=True)),
                 ("expires_at", models.DateTimeField(blank=True, null=True)),

@@ -6,7 +6,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import integrations.models.sealed
+import apiauth.sealed
 
 
 class Migration(migrations.Migration):
@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ("uid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ("url", models.URLField(max_length=500, verbose_name="address")),
                 ("event_types", models.JSONField()),
-                ("secret", integrations.models.sealed.SealedJSONField(bound_to="uid", default=b"")),
+                ("secret", apiauth.sealed.SealedJSONField(bound_to="uid", default=b"")),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("ended_at", models.DateTimeField(blank=True, null=True)),
                 (

@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q, Value
 
+from apiauth.sealed import SealedJSONField
 from integrations.models.schedule import (
     MAX_INTERVAL_MINUTES,
     MIN_INTERVAL_MINUTES,
@@ -23,7 +24,6 @@ from integrations.models.schedule import (
     Schedule,
     ScheduleRefused,
 )
-from integrations.models.sealed import SealedJSONField
 
 # What the database itself can see of a cron expression: minute fields that come again sooner than every five minutes.
 # The others, such as "1,3 * * * *", are for `Schedule.check`.

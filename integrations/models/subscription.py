@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from apiauth.models import Consumer
-from integrations.models.sealed import SealedJSONField
+from apiauth.sealed import SealedJSONField
 
 MAX_URL_LENGTH: Final = 500
 # What is true of every subscription until webhooks are delivered: nothing goes out, and the partner is told so.

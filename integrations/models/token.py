@@ -9,8 +9,8 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 
+from apiauth.sealed import SealedJSONField
 from integrations.models.connection import Connection
-from integrations.models.sealed import SealedJSONField
 
 
 class ConnectionTokenQuerySet(models.QuerySet["ConnectionToken"]):

@@ -9,11 +9,11 @@ from typing import Any, Final
 import structlog
 from django.utils import timezone
 
+from apiauth.sealed import SealBroken
 from integrations.connectors.base import Unsupported
 from integrations.effects import Effect
 from integrations.effects.base import Impossible
 from integrations.models.outbox import AttemptOutcome
-from integrations.models.sealed import SealBroken
 from integrations.transports.breaker import BreakerOpen
 from integrations.transports.errors import ErrorClass, NotAdmitted, NotUnderstood, TransportError
 from integrations.transports.limits import LimitReached

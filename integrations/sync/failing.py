@@ -10,12 +10,12 @@ from django.db import transaction
 from django.utils import timezone
 
 import audit
+from apiauth.sealed import SealBroken
 from audit.faults import where
 from integrations.alerts import raise_for_run
 from integrations.connectors.base import Unsupported
 from integrations.models import Change, RunLease, RunPage, SyncRun
 from integrations.models.run import RunStatus, RunStep
-from integrations.models.sealed import SealBroken
 from integrations.sync.apply import ConnectionChanged
 from integrations.sync.certificate import CertificateBroken
 from integrations.sync.lease import MAX_TAKEOVERS, Lease, LeaseLost

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import orjson
 
+from apiauth.sealed import SealBroken
 from integrations.models import Connection
-from integrations.models.sealed import SealBroken
 from integrations.transports.masking import MASK, Mask
 from integrations.transports.messages import Attempt, Tokened
 

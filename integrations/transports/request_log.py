@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 from django.db import DatabaseError, transaction
 
+from apiauth.sealed import SealBroken
 from integrations.models import Connection, LoggedRequest
-from integrations.models.sealed import SealBroken
 from integrations.transports.masking import MASK, Mask
 from integrations.transports.messages import Attempt, Request, Tokened
 

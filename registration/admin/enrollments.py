@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from audit.admin import LooksAreAudited
 from registration import operations
 from registration.admin.kept import KeptAdmin
+from registration.admin.own_college import OwnCollegeOnly
 from registration.models import Enrollment
 
 
@@ -32,7 +33,8 @@ class EnrollmentForm(forms.ModelForm[Enrollment]):
 
 
 @admin.register(Enrollment)
-class EnrollmentAdmin(LooksAreAudited, KeptAdmin):
+class EnrollmentAdmin(OwnCollegeOnly, LooksAreAudited, KeptAdmin):
+    student_key = "student_id"
     student_number = "student.number"
     list_display = ["student", "section", "status", "status_since_at"]
     list_filter = ["status", "section__term"]

@@ -21,6 +21,7 @@ from registration import operations
 from registration.admin.billing import download
 from registration.admin.housing import may_see_contact
 from registration.admin.kept import KeptAdmin
+from registration.admin.own_college import OwnCollegeOnly
 from registration.credit_balances import credit_balances
 from registration.models import BillingAccount, LedgerEntry, Student, Term
 from registration.models.billing import EntryState
@@ -34,7 +35,7 @@ REFUSALS_SHOWN = 10
 
 
 @admin.register(Student)
-class StudentAdmin(LooksAreAudited, KeptAdmin):
+class StudentAdmin(OwnCollegeOnly, LooksAreAudited, KeptAdmin):
     student_number = "number"
     list_display = ["number", "name", "email", "program", "status", "disclosure_hold"]
     list_filter = ["status", "program", "residency", "disclosure_hold"]

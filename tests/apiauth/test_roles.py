@@ -119,6 +119,28 @@ def test_who_only_reads_is_refused_at_every_door_of_the_admin_that_writes(client
     assert {url: status for url, status in answers.items() if status != 403} == {}
 
 
+# --- the page that says it --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_page_says_of_each_role_what_it_may_do_and_no_more(client: Client, role: str) -> None:
+    client.force_login(staff_in(role))
+    shown = client.get(reverse("admin:roles")).context["subjects"]
+    place = ROLES.index(role)
+    held = [right for subject in shown for right in subject.rights if right.held_by[place]]
+    assert len(held) == len(codenames(role))
+
+
+def test_a_right_that_is_taken_from_a_role_is_gone_from_the_page(client: Client) -> None:
+    client.force_login(staff_in(AUDITOR))
+    Group.objects.get(name=ADVISOR).permissions.remove(Permission.objects.get(codename="view_student"))
+    shown = client.get(reverse("admin:roles")).context["subjects"]
+    [students] = [subject for subject in shown if subject.name == "Students"]
+    [see] = [right for right in students.rights if right.words == "See"]
+    assert not see.held_by[ROLES.index(ADVISOR)]
+    assert see.held_by[ROLES.index(ADMINISTRATOR)]
+
+
 # --- the data migration -----------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ TASKS_WITHOUT_EVENTS = {
     "audit.tasks.seal": "as seal_audit",
     "audit.tasks.export_hourly_head": "as seal_audit",
     "apiauth.tasks.store_usage": "figures, of requests that are counted already",
+    "apiauth.tasks.remove_expired_sessions": "what is over already",
     "apiauth.tasks.remove_expired_tokens": "each issuance is on the trail with its hour",
     "integrations.tasks.show_life": "a moment that the next one replaces; an outage is an alert",
     "integrations.tasks.sweep_runs": "rings for runs, whose trail they keep themselves; a silent feed is an alert",

@@ -60,6 +60,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "consumers": lambda: reverse("admin:apiauth_consumer_changelist"),
     "consumer": lambda: change_page(Consumer.objects.get()),
     "change-password": lambda: reverse("admin:password_change"),
+    "roles": lambda: reverse("admin:roles"),
+    "sign-on": lambda: reverse("admin:sign_on"),
+    "set-up-second-step": lambda: reverse("admin:set_up_second_step"),
 }
 
 

@@ -11,10 +11,10 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection as database
 
+from apiauth.sealed import SealBroken, is_of_newest_key, seal
 from audit.models import AuditEvent
 from integrations import rotation
 from integrations.models import Connection, ConnectionToken
-from integrations.models.sealed import SealBroken, is_of_newest_key, seal
 from integrations.operations import save_connection, try_connection
 from integrations.rotation import rotate_credentials
 from tests.integrations.conftest import sync_stream

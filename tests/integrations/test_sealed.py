@@ -12,9 +12,9 @@ from django.db import connection as database
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apiauth.sealed import SealBroken, seal, unseal
 from integrations.documents import DocumentRefused
 from integrations.models import Connection
-from integrations.models.sealed import SealBroken, seal, unseal
 from integrations.operations import save_connection, try_connection
 from registration.models import LedgerEntry
 from tests.integrations.conftest import Sync

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from apiauth.sealed import SealBroken
 from integrations.connectors.authentication import authentication_of
 from integrations.documents import DocumentRefused, parse_document
 from integrations.models import Connection, ConnectionToken, SyncRun
-from integrations.models.sealed import SealBroken
 from integrations.operations import save_connection
 from integrations.simulators.tokens import CLIENT_ID, CLIENT_SECRET
 from integrations.transports.errors import TransportError

@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 from django.db import transaction
 
+from apiauth.sealed import SealBroken
 from integrations.documents import DocumentRefused, document_of
 from integrations.management.output import Outcome, OutcomeCommand, Refusal
 from integrations.models import Connection
-from integrations.models.sealed import SealBroken
 from integrations.operations import save_connection
 
 MAX_DOCUMENT_BYTES = 1024 * 1024

@@ -1,4 +1,4 @@
-"""Who signed on, who tried to and who left, on the trail.
+"""Who signed on, who tried to and who left, on the trail; and what a new session says of itself.
 
 Django tells of these by signals of its own, whichever form or backend it was. What was typed as a name that is no account
 is never kept: people type passwords there.
@@ -13,6 +13,7 @@ from django.http import HttpRequest
 
 import audit
 from apiauth.models import User
+from apiauth.sign_on.sessions import describe_session
 from audit.context import Actor, current_context
 
 
@@ -27,7 +28,8 @@ def _actor(user: User) -> Actor:
     return Actor(kind="user", id=str(user.pk), name=user.get_username())
 
 
-def _signed_in(sender: Any, user: User, **_: Any) -> None:
+def _signed_in(sender: Any, user: User, request: HttpRequest, **_: Any) -> None:
+    describe_session(request)
     # A session that is made without a request, as a test client makes one, is nobody at a door.
     if current_context().request_id:
         audit.record("user.signed_in", user, actor=_actor(user))
