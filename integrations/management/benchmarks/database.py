@@ -24,11 +24,31 @@ def scratch_database() -> Iterator[str]:
     try:
         _lead_to(scratch)
         call_command("migrate", verbosity=0)
-        yield _address(connection.settings_dict)
+        yield address_of(connection.settings_dict)
     finally:
         _lead_to(own)
         with connection.cursor() as cursor:
             cursor.execute(_drop(scratch))
+
+
+@contextmanager
+def copied_database() -> Iterator[None]:
+    """Lead this process to a copy of the database that it is led to, and back at the end, when the copy is dropped."""
+    original = connection.settings_dict["NAME"]
+    copy = f"{original}_round"
+    connection.close()  # a database that somebody is connected to cannot be copied
+    with connection._nodb_cursor() as cursor:  # noqa: SLF001 - Django's own way to make a database for tests
+        cursor.execute(_drop(copy))
+        cursor.execute(
+            f"CREATE DATABASE {connection.ops.quote_name(copy)} TEMPLATE {connection.ops.quote_name(original)}"
+        )
+    try:
+        _lead_to(copy)
+        yield
+    finally:
+        _lead_to(original)
+        with connection.cursor() as cursor:
+            cursor.execute(_drop(copy))
 
 
 def _recreate(name: str) -> None:
@@ -52,6 +72,7 @@ def _lead_to(name: str) -> None:
     connection.settings_dict["NAME"] = name
 
 
-def _address(at: dict[str, Any]) -> str:
+def address_of(at: dict[str, Any]) -> str:
+    """The address of a database as `DATABASE_URL` takes it."""
     who = f"{quote(at['USER'] or '')}:{quote(at['PASSWORD'] or '')}@" if at["USER"] else ""
     return f"postgres://{who}{at['HOST'] or '127.0.0.1'}:{at['PORT'] or 5432}/{quote(at['NAME'])}"

@@ -4,7 +4,9 @@ people, on a quiet machine (docs/performance.md)."""
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,6 +16,7 @@ from pytest_django.fixtures import Settings
 from apiauth.counters import counters
 from apiauth.rate_limit import count_request
 from integrations.management.benchmarks import database
+from integrations.management.benchmarks import sync as sync_bench
 from integrations.management.benchmarks.api import page_lines, token_lines
 from integrations.management.benchmarks.catalogue import load_catalogue
 from integrations.management.benchmarks.contest import Effort, Turn, _refuse_differences
@@ -50,6 +53,35 @@ def test_contestants_answer_alike_and_are_compared(counting_server: str, setting
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_sync_is_measured_beside_its_limit_and_both_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "postgresql":
+        with pytest.raises(CommandError, match="set DATABASE_URL"):
+            call_command("bench", "sync", "--rows", "300")
+        return
+    become_owner()
+    # Tables in the database of the tests instead of a copy of one: that a copy is made is seen below.
+    monkeypatch.setattr(sync_bench, "copied_database", nullcontext)
+    try:
+        lines = list(sync_bench.sync_lines(300, rounds=1))
+        with pytest.raises(RuntimeError, match="After load the links should come to"):
+            sync_bench._check_product(sync_bench.PHASES[0], 300, said_of_load(300))
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS limit_award, limit_change")
+        become_runtime()
+    assert [line["phase"] for line in lines] == ["load", "nochange", "identical", "delta"]
+    for line in lines:
+        assert list(line) == ["bench", "phase", "rows", "seconds", "limit_seconds", "ratio", "rss_mb"]
+        assert (line["bench"], line["rows"]) == ("sync", 300)
+        assert min(line["seconds"], line["limit_seconds"], line["ratio"], line["rss_mb"]) > 0
+
+
+def said_of_load(rows: int) -> dict[str, Any]:
+    """What a run says that claims to have loaded so many: the database says otherwise, as one was voided since."""
+    return {"status": "applied", "reason": "", "created": rows, "modified": 0, "voided": 0, "unchanged": 0}
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_database_of_its_own_is_there_for_the_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     if connection.vendor != "postgresql":  # where the command runs nothing
         return
@@ -70,6 +102,10 @@ def test_a_database_of_its_own_is_there_for_the_run_alone(monkeypatch: pytest.Mo
             (made,) = migrated
             assert connection.settings_dict["NAME"] == made
             assert address.endswith(f"/{made}")
+            with database.copied_database():
+                copy = connection.settings_dict["NAME"]
+                assert names() - before == {made, copy}
+            assert names() - before == {made}
     finally:
         become_runtime()
     assert (names(), connection.settings_dict["NAME"]) == (before, own)
