@@ -45,8 +45,11 @@ def reserve_ids(model: type[models.Model], count: int) -> range | list[int]:
         return []
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
+            # The sequence is looked up once, not for each number.
             cursor.execute(
-                "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, count]
+                "SELECT nextval(owned.sequence) FROM (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS sequence "
+                "OFFSET 0) AS owned, generate_series(1, %s)",
+                [table, count],
             )
             return [value for (value,) in cursor.fetchall()]
         # SQLite gives out ids from the table sqlite_sequence (AUTOINCREMENT), whose row appears with the first

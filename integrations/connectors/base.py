@@ -16,10 +16,10 @@ import xxhash
 from pydantic import BaseModel, ConfigDict
 
 from integrations.connectors.authentication import authentication_of, tls_material_of
-from integrations.connectors.decoding import NotJson, decode
+from integrations.connectors.decoding import Encoded, NotJson, decode
 from integrations.connectors.incremental import Incremental
 from integrations.connectors.joins import Join, Joined
-from integrations.connectors.loops import Trail, digest_of
+from integrations.connectors.loops import Trail
 from integrations.connectors.operations import In, Operation, Out
 from integrations.connectors.pagination import Received
 from integrations.models import Connection, Stream
@@ -54,6 +54,7 @@ class Page:
     number: int
     digest: bytes
     records: list[Any]
+    encoded: Encoded
     next: str
 
 
@@ -149,10 +150,14 @@ class Connector(ABC):
             lambda token, received, read: self.read_page(stream, token, received, read),
             bookmark,
         )
-        for number, (digest, answer) in enumerate(answers, start=bookmark.pages + 1):
-            records = joined.complete(answer.records)
+        for number, (digest, answer, encoded) in enumerate(answers, start=bookmark.pages + 1):
+            if not joins:
+                yield Page(number, digest, answer.records, encoded, answer.next)
+                continue
             # What a record refers to is part of it: the same page with another row is another page.
-            yield Page(number, digest_of(records) if joins else digest, records, answer.next)
+            records = joined.complete(answer.records)
+            completed = Encoded.of(records)
+            yield Page(number, completed.digest, records, completed, answer.next)
 
     def _row_pages(
         self, transport: HttpTransport, join: Join, where: Mapping[str, Any]
@@ -163,22 +168,24 @@ class Connector(ABC):
             lambda token, received, _: self.read_rows(join, token, received),
             Bookmark(),
         )
-        return (answer.records for _, answer in answers)
+        return (answer.records for _, answer, _ in answers)
 
     def _answers(
         self, transport: HttpTransport, request: RequestFor, read: ReadAnswer, bookmark: Bookmark
-    ) -> Iterator[tuple[bytes, Answer]]:
-        """Every answer from the bookmark to the last, with a digest of its body: the one loop over pages."""
+    ) -> Iterator[tuple[bytes, Answer, Encoded]]:
+        """Every answer from the bookmark to the last, between a digest of its body and its records as bytes: the one loop
+        over pages."""
         token, count, trail = bookmark.token, bookmark.read, bookmark.trail
         for number in range(bookmark.pages + 1, MAX_PAGES + 1):
             response = transport.exchange(request(token))
             answer = read(token, Received(decoded(response.body), response.headers), count)
-            trail.follow(number, answer.records, answer.next)
+            encoded = Encoded.of(answer.records)
+            trail.follow_encoded(number, encoded, answer.next)
             count += len(answer.records)
             if not answer.next:
                 # Before the page is kept: whoever takes the run over takes a last page for the end of a whole feed.
                 _check_announced(answer.announced, count)
-            yield xxhash.xxh3_128_digest(response.body), answer
+            yield xxhash.xxh3_128_digest(response.body), answer, encoded
             if not answer.next:
                 return
             token = answer.next

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import orjson
+import xxhash
 
 from integrations.transports.errors import NotUnderstood
 
@@ -59,3 +62,28 @@ def encode(record: Any) -> bytes:
             return json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
         except RecursionError:
             raise NotUnderstood("a record is nested deeper than any record is") from None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The records of a page as bytes, and a fingerprint of each: both are made once, and whoever compares records uses
+    them."""
+
+    raws: Sequence[bytes] = ()
+    fingerprints: Sequence[bytes] = ()
+
+    @classmethod
+    def of(cls, records: Sequence[Any]) -> Self:
+        """Raises NotUnderstood as `encode` does."""
+        raws = [encode(record) for record in records]
+        return cls(raws, [xxhash.xxh3_128_digest(raw) for raw in raws])
+
+    @property
+    def digest(self) -> bytes:
+        """Sixteen bytes that are the same whenever the records are, in this order."""
+        return digest_of(self.fingerprints)
+
+
+def digest_of(fingerprints: Sequence[bytes]) -> bytes:
+    """Sixteen bytes for records of these fingerprints, in this order."""
+    return xxhash.xxh3_128_digest(b"".join(fingerprints))

@@ -6,12 +6,12 @@ many lie between, and a feed of the most pages that may be read takes some 20 MB
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import xxhash
 
-from integrations.connectors.decoding import encode
+from integrations.connectors.decoding import Encoded, digest_of
 from integrations.transports.errors import NotUnderstood
 
 _ADVICE = "The other system does not follow the paging that the connection describes: check it."
@@ -24,15 +24,19 @@ class Trail:
         self._pages: dict[bytes, int] = {}
         self._tokens: set[bytes] = set()
 
-    def follow(self, number: int, records: list[Any], following: str) -> None:
+    def follow(self, number: int, records: Sequence[Any], following: str) -> None:
+        """Note page `number` by its records, as `follow_encoded` does."""
+        self.follow_encoded(number, Encoded.of(records), following)
+
+    def follow_encoded(self, number: int, encoded: Encoded, following: str) -> None:
         """Note page `number`, with its records and the token of what follows it. Raises NotUnderstood for a page that
         was there before, and for a token that leads back.
 
         A page is known by its records and not by its bytes: an answer may say when it was made, or carry a cursor that
         is new each time. Empty pages are all alike; of those only the token tells.
         """
-        if records:
-            before = self._pages.setdefault(digest_of(records), number)
+        if encoded.fingerprints:
+            before = self._pages.setdefault(encoded.digest, number)
             if before != number:
                 what = "the page before it" if before == number - 1 else f"page {before}"
                 raise NotUnderstood(f"page {number} is the same as {what}", advice=_ADVICE)
@@ -47,18 +51,9 @@ class Trail:
     def remember(self, number: int, fingerprints: list[bytes], following: str) -> None:
         """Note a page that another process has read and followed: the raw fingerprints of its records."""
         if fingerprints:
-            self._pages.setdefault(_digest(fingerprints), number)
+            self._pages.setdefault(digest_of(fingerprints), number)
         if following:
             self._tokens.add(_token(following))
-
-
-def digest_of(records: Iterable[Any]) -> bytes:
-    """Sixteen bytes that are the same whenever the records are, in this order."""
-    return _digest(xxhash.xxh3_128_digest(encode(record)) for record in records)
-
-
-def _digest(fingerprints: Iterable[bytes]) -> bytes:
-    return xxhash.xxh3_128_digest(b"".join(fingerprints))
 
 
 def _token(following: str) -> bytes:

@@ -133,7 +133,9 @@ class Dataset(ABC):
     def identity(self, values: dict[str, Any]) -> dict[str, Any]:
         """The part of canonical values that decides whether a record has changed: when the source touched it does
         not."""
-        return {name: value for name, value in values.items() if name != "updated_at"}
+        lasting = dict(values)
+        lasting.pop("updated_at", None)
+        return lasting
 
     @abstractmethod
     def land(self, run: SyncRun) -> int:

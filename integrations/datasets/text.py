@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from pydantic import BeforeValidator
+
+_UNSTORABLE: Final = re.compile(r"[\x00-\x1f\ud800-\udfff]")
 
 
 def _as_text(value: object) -> object:
@@ -14,9 +19,7 @@ def _as_text(value: object) -> object:
         raise ValueError("is a number that is no exact identifier; the source should send a text")  # noqa: TRY004
     if isinstance(value, int):
         value = str(value)
-    if isinstance(value, str) and any(
-        character < " " or "\ud800" <= character <= "\udfff" for character in value
-    ):
+    if isinstance(value, str) and _UNSTORABLE.search(value):
         raise ValueError("has a control character or broken Unicode in it")
     return value
 

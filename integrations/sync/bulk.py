@@ -27,6 +27,13 @@ def bulk_load(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]])
             cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({places})", list(rows))
 
 
+def commit_without_waiting() -> None:
+    """Let the transaction at hand commit before it is on disk. A crash of the database server may then take the last such
+    commits away, the newest first and each as a whole: only for what is made again by whoever goes on from there."""
+    if connection.vendor == "postgresql":
+        execute("SET LOCAL synchronous_commit = off", [])
+
+
 @contextmanager
 def id_set(name: str, ids: Iterable[int]) -> Iterator[str]:
     """Yield the name of a temporary table with one column `id` that holds `ids`, for the block's length."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +12,13 @@ from django.db import transaction
 from django.db.models import F
 
 from integrations.connectors.base import Bookmark, Page
-from integrations.connectors.decoding import encode
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS, Dataset
 from integrations.datasets.base import HandEdit, StagedRecord
 from integrations.datasets.rejection import Rejected, Rejection
 from integrations.models import Change, RejectedRecord, RunLease, RunPage, Stream, SyncRun
 from integrations.models.plan import MAX_RAW_BYTES, ChangeAction
-from integrations.sync.bulk import bulk_load
+from integrations.sync.bulk import bulk_load, commit_without_waiting
 from integrations.sync.failpoints import Failpoint, pass_by
 from integrations.sync.known import KnownRecords
 from integrations.sync.lease import Lease
@@ -102,11 +101,12 @@ def extract(run: SyncRun, stream: Stream, lease: Lease, begun: Extract | None = 
     mapping = CompiledMapping(stream.mapping)
     result = begun or _begin(run, stream, lease)
     for page in _pages(run, stream, result.bookmark):
-        records = list(_raw_records(page))
-        kinds = _sort(run, [record for record in records if result.see(record.fingerprint)], dataset, mapping)
+        kinds = _sort(run, list(_new_records(page, result)), dataset, mapping)
         with transaction.atomic():
+            # What a crash of the database takes with it is read again by whoever takes the run over.
+            commit_without_waiting()
             lease.renew()
-            _keep_page(run, page, records, dataset, kinds)
+            _keep_page(run, page, dataset, kinds)
             pass_by(Failpoint.STAGING)
         pass_by(Failpoint.STAGED)
         _count_page(page, kinds, result)
@@ -149,9 +149,7 @@ def _pages(run: SyncRun, stream: Stream, bookmark: Bookmark | None) -> Iterator[
     return connector_for(stream.connection).pull(stream, since=run.asked_since, bookmark=bookmark)
 
 
-def _keep_page(
-    run: SyncRun, page: Page, records: Sequence[RawRecord], dataset: Dataset, kinds: _Sorted
-) -> None:
+def _keep_page(run: SyncRun, page: Page, dataset: Dataset, kinds: _Sorted) -> None:
     """Write what is new on a page, and that the page was read."""
     _write_changes(run, dataset, kinds.staged)
     RejectedRecord.objects.bulk_create(kinds.rejected)
@@ -161,7 +159,7 @@ def _keep_page(
         digest=page.digest,
         records=len(page.records),
         next=page.next,
-        fingerprints=b"".join(record.fingerprint for record in records),
+        fingerprints=b"".join(page.encoded.fingerprints),
     )
     SyncRun.objects.filter(pk=run.pk).update(pages=F("pages") + 1, read=F("read") + len(page.records))
 
@@ -177,10 +175,12 @@ def _count_page(page: Page, kinds: _Sorted, result: Extract) -> None:
         result.watermark.see(page.records, [rejected.position - 1 for rejected in kinds.rejected])
 
 
-def _raw_records(page: Page) -> Iterator[RawRecord]:
-    for position, value in enumerate(page.records, start=1):
-        raw = encode(value)
-        yield RawRecord(value, raw, xxhash.xxh3_128_digest(raw), page.number, position)
+def _new_records(page: Page, result: Extract) -> Iterator[RawRecord]:
+    """Count the records of a page and yield those that have to be looked at."""
+    records = zip(page.records, page.encoded.raws, page.encoded.fingerprints, strict=True)
+    for position, (value, raw, fingerprint) in enumerate(records, start=1):
+        if result.see(fingerprint):
+            yield RawRecord(value, raw, fingerprint, page.number, position)
 
 
 def _sort(run: SyncRun, records: list[RawRecord], dataset: Dataset, mapping: CompiledMapping) -> _Sorted:
@@ -195,6 +195,8 @@ def _sort(run: SyncRun, records: list[RawRecord], dataset: Dataset, mapping: Com
             kinds.rejected.append(_rejected(run, record, dataset.key_of(error.values), error.rejection))
         except Rejected as error:
             kinds.rejected.append(_rejected(run, record, dataset.key_of(values), error.rejection))
+    if not kinds.mapped:
+        return kinds
     references = dataset.find_references([valid for _, valid in kinds.mapped], run.stream)
     for record, valid in kinds.mapped:
         try:
@@ -240,6 +242,8 @@ def _storable(text: str) -> str:
 
 def _write_changes(run: SyncRun, dataset: Dataset, staged: list[tuple[RawRecord, StagedRecord]]) -> None:
     """Write the staged records as changes: provisionally created, or voided where the record says so itself."""
+    if not staged:
+        return
     posting = [dataset.posts(record.values) for _, record in staged]
     object_ids = iter(dataset.reserve_ids(sum(posting)))
     bulk_load(

@@ -69,6 +69,8 @@ def reader(path: str) -> Step:
         search: Step = jmespath.compile(path).search
         return search
     names = path.split(".")
+    if len(names) == 1:
+        return lambda record: record.get(path) if isinstance(record, dict) else None
 
     def read(record: Any) -> Any:
         for name in names:

@@ -11,7 +11,7 @@ import xxhash
 from django.db.models import QuerySet
 
 from integrations.connectors.base import Page
-from integrations.connectors.decoding import decode
+from integrations.connectors.decoding import Encoded, decode
 from integrations.models import Change, RejectedRecord, Stream, SyncRun
 from integrations.models.plan import RejectionOutcome
 from integrations.sync.bulk import in_chunks
@@ -33,7 +33,8 @@ def kept_pages(replay: SyncRun) -> Iterator[Page]:
         ]
         following = str(number + 1) if number < len(starts) else ""
         digest = xxhash.xxh3_128_digest(b"\n".join(raws))
-        yield Page(number, digest, [decode(raw) for raw in raws], following)
+        records = [decode(raw) for raw in raws]
+        yield Page(number, digest, records, Encoded.of(records), following)
 
 
 def close_rejections(run: SyncRun, stream: Stream, known: KnownRecords) -> None:
