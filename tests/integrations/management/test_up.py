@@ -24,9 +24,8 @@ from tests.partner_guide import blocks, paste_into_shell, run_python
 
 # A test that starts the whole stack twice, beside another test on the same two processors.
 pytestmark = pytest.mark.timeout(300)
-ONCE = (
-    pytest.mark.any_database
-)  # how `up` starts and ends; that it does so on servers too is seen with the demo
+# How `up` starts and ends; that it does so on servers too is seen with the demo.
+ONCE = pytest.mark.any_database
 
 
 @pytest.fixture
