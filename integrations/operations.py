@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from integrations.connectors.certificates import expiry_of
 from integrations.connectors.decoding import decode
 from integrations.connectors.registry import connector_for
 from integrations.datasets import DATASETS
+from integrations.datasets.base import MASK
 from integrations.datasets.rejection import Rejected
 from integrations.documents import (
     ConnectionDocument,
@@ -288,11 +289,16 @@ def _trial(dataset: str, mapping: CompiledMapping, records: Sequence[Any]) -> Tr
         except Rejected as error:
             faults.append(error.rejection.reason)
         else:
-            examples.append(values)
+            examples.append(_shown(values, DATASETS[dataset].masked_fields))
     message = f"Of the first {len(records):,}, {len(examples):,} can be used."
     if faults:
         message += f" The first that cannot: {faults[0]}"
     return Trial(dataset, is_good=not faults, message=message, examples=examples[:3])
+
+
+def _shown(values: Mapping[str, Any], masked: Collection[str]) -> dict[str, Any]:
+    """A record for a page that anybody sees who may test: that there is a contact, and not which."""
+    return {name: MASK if name in masked and value else value for name, value in values.items()}
 
 
 @transaction.atomic

@@ -10,7 +10,7 @@ import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.db import models
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +20,9 @@ from integrations.datasets.terms import TermCodes
 from integrations.models import Change, Stream, SyncRun
 from registration.bulk import reserve_ids
 from registration.models import Term
+
+# Stands for a value that is there and is shown to nobody by the way.
+MASK: Final = "••••"
 
 
 class CanonicalRecord(BaseModel):

@@ -13,6 +13,7 @@ from integrations.admin.badges import run_badge
 from integrations.admin.moments import next_run_in_words
 from integrations.admin.progress import Progress, progress_of
 from integrations.datasets import DATASETS
+from integrations.datasets.base import MASK
 from integrations.models import Change, Stream, SyncRun
 from registration.money import display
 
@@ -80,7 +81,7 @@ def by_hand(change: Change, dataset: str) -> str:
 
 
 def _masked(name: str, values: dict[str, Any]) -> str:
-    return "" if values.get(name) is None else "••••"
+    return "" if values.get(name) is None else MASK
 
 
 def _shown(name: str, values: dict[str, Any]) -> str:

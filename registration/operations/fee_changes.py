@@ -31,11 +31,12 @@ def approve_fee_change(change: FeeChange, *, reason: str) -> FeeChange:
     Raises Refused without a reason, when it was decided already, when the term's books are closed, or when what
     the schedule says is no longer what was seen.
     """
+    scope = FeeScope([change.term_id], only(change.student_id))
+    # Before the change itself, as an assessment does: in another order the two would wait for each other for ever.
+    lock_accounts(scope)
     change = _locked(change, reason, FeeChangeStatus.WAITING, FeeChangeStatus.REFUSED)
     if change.term.is_closed:
         raise Refused(f"The books of {change.term} are closed: it is not charged any more.")
-    scope = FeeScope([change.term_id], only(change.student_id))
-    lock_accounts(scope)
     lines = lines_by_student(scope).get(change.student_id, [])
     if lines != change.lines:
         raise Refused(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import Final
@@ -43,15 +43,26 @@ def decide_fee_changes(
     if not reason.strip():
         raise Refused("Say why: the reason is kept with each decision.")
     decisions = FeeDecisions()
-    for term, of_term in groupby(_locked(changes), key=lambda change: change.term):
+    chosen = list(changes.order_by("term_id", "pk").values_list("pk", "student_id"))
+    if decision == FeeChangeStatus.APPROVED:
+        _lock_accounts_of(student for _, student in chosen)
+    for term, of_term in groupby(_locked(pk for pk, _ in chosen), key=lambda change: change.term):
         for part in _in_parts(of_term):
             _decide_part(term, part, decision, reason.strip()[:500], decisions)
     return decisions
 
 
-def _locked(changes: models.QuerySet[FeeChange]) -> Iterator[FeeChange]:
-    """The changes, by term. Their ids are read first: what is locked is looked at anew, past what was read before."""
-    ids = iter(list(changes.order_by("term_id", "pk").values_list("pk", flat=True)))
+def _lock_accounts_of(students: Iterable[int]) -> None:
+    """All of them, in the order in which an assessment locks them, and before any change: in another order the two would wait
+    for each other for ever."""
+    ids = iter(sorted(set(students)))
+    while part := list(islice(ids, _PART)):
+        lock_accounts(FeeScope([], only(*part)))
+
+
+def _locked(chosen: Iterable[int]) -> Iterator[FeeChange]:
+    """The changes of these ids, by term; what is locked is looked at anew, past what was read before."""
+    ids = iter(chosen)
     while part := list(islice(ids, _PART)):
         locked = FeeChange.objects.select_for_update(of=("self",)).select_related("student", "term")
         yield from locked.filter(pk__in=part).order_by("term_id", "pk")
@@ -80,15 +91,13 @@ def _decide_part(
 
 
 def _chargeable(term: Term, waiting: Sequence[FeeChange], into: FeeDecisions) -> list[FeeChange]:
-    """Those of which the schedule says what was seen, their accounts locked."""
+    """Those of which the schedule says what was seen. Their accounts are locked."""
     if not waiting:
         return []
     if term.is_closed:
         into.left_out.update(dict.fromkeys(waiting, f"the books of {term} are closed"))
         return []
-    scope = _scope(term, waiting)
-    lock_accounts(scope)
-    said = lines_by_student(scope)
+    said = lines_by_student(_scope(term, waiting))
     into.left_out.update(
         {change: _HAS_CHANGED for change in waiting if said.get(change.student_id, []) != change.lines}
     )

@@ -477,6 +477,20 @@ def test_a_rejected_record_shows_contacts_to_those_alone_who_may_look_at_them(
     assert looks.count() == len(pages)
 
 
+def test_a_test_of_the_connection_shows_that_there_is_a_contact_and_not_which(
+    office: HousingFeed, students: list[Student]
+) -> None:
+    stream = office.connect()
+    office.rooms = [room(1, emergency_contact_name="Canary Okafor")]
+    client = signed_in("rita", role="Administrator")
+    page = client.post(
+        reverse("admin:integrations_connection_test", args=[stream.connection_id])
+    ).content.decode()
+    assert "North Hall" in page
+    assert "Canary Okafor" not in page
+    assert "••••" in page
+
+
 # --- what is told -----------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import time_machine
@@ -14,9 +14,10 @@ from django.urls import reverse
 from audit.context import Actor, acting
 from audit.models import AuditEvent
 from registration import operations
-from registration.models import FeeChange, Section, Student, Term
+from registration.models import FeeChange, FeeItem, Section, Student, Term
 from registration.models.fee_change import FeeChangeStatus
 from registration.operations import Refused, decide_fee_changes
+from tests.racing import race
 from tests.registration.bills import charged, move_in, noon, signed_on
 from tests.university import HALL_FEE, make_schedules, make_section, make_students, make_terms
 
@@ -136,6 +137,24 @@ def test_parts_make_no_difference(
     monkeypatch.setattr("registration.operations.fee_decisions._PART", 3)
     assert decide_fee_changes(FeeChange.objects.all(), APPROVED, reason="yes").decided == STUDENTS
     assert all(has_hall_fee(student, term) for student in students)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("many", [False, True])
+def test_approving_and_assessing_at_once_wait_for_each_other_and_never_for_ever(
+    waiting: list[FeeChange], students: list[Student], term: Term, many: bool
+) -> None:
+    FeeItem.objects.filter(code="HALL-FEE").update(amount_minor=HALL_FEE + 1)
+
+    def approve() -> object:
+        if many:
+            return decide_fee_changes(FeeChange.objects.all(), APPROVED, reason="late")
+        return operations.approve_fee_change(waiting[0], reason="late")
+
+    acts: list[Callable[[], object]] = [approve, lambda: operations.assess_fees(term)]
+    done = race(students[0].billing_account, acts)
+    assert [each for each in done if isinstance(each, Exception) and not isinstance(each, Refused)] == []
+    assert not any(charged(student, term).get("HALL-FEE") == HALL_FEE for student in students)
 
 
 def press(client: Client, action: str, changes: list[FeeChange], reason: str) -> list[str]:
