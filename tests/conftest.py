@@ -82,6 +82,14 @@ def httpserver(httpserver: HTTPServer, settings: Any) -> HTTPServer:
     return httpserver
 
 
+@pytest.fixture
+def endless_sessions(settings: Any) -> None:
+    """For tests whose clock goes on by days: whoever has signed on stays so."""
+    settings.SESSION_IDLE_MINUTES = 60 * 24 * 365
+    settings.SESSION_HOURS = 24 * 365
+    settings.SESSION_COOKIE_AGE = 60 * 60 * settings.SESSION_HOURS
+
+
 @pytest.fixture(autouse=True)
 def own_counts(settings: Settings) -> None:
     """Each test counts failures and calls for itself, though the server that counts is shared."""

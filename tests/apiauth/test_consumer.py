@@ -14,13 +14,21 @@ from django.contrib.auth import get_user_model
 from django.db import connection, migrations, models
 from oauth2_provider.models import get_application_model
 
-from apiauth.models import Consumer, ConsumerUsage, ExpiryReminder, User
+from apiauth.models import (
+    Authenticator,
+    Consumer,
+    ConsumerUsage,
+    ExpiryReminder,
+    RecoveryCode,
+    StaffSession,
+    User,
+)
 from apiauth.secrets import digest_of
 from tests.refusals import Case, insert, named_constraints, refused_by
 
 pytestmark = pytest.mark.django_db
 
-LIBRARY = 1_000_000  # its id: beyond those that the database gives
+ADA, LIBRARY = 1_000_001, 1_000_000  # their ids: beyond those that the database gives
 HOUR = datetime.datetime(2026, 9, 1, 12, tzinfo=datetime.UTC)
 LATER = {"hour_at": HOUR + datetime.timedelta(hours=1)}
 RIGHT: dict[type[models.Model], dict[str, Any]] = {
@@ -33,6 +41,9 @@ RIGHT: dict[type[models.Model], dict[str, Any]] = {
     },
     ConsumerUsage: {"consumer_id": LIBRARY, "hour_at": HOUR, "requests": 1},
     ExpiryReminder: {"consumer_id": LIBRARY, "expires_on": HOUR.date(), "days": 7},
+    Authenticator: {"user_id": ADA},
+    RecoveryCode: {"user_id": ADA, "digest": "d1"},
+    StaffSession: {"session_key": "k1", "session_data": "", "expire_date": HOUR, "user_id": ADA},
 }
 OTHER_GRANTS = [value for value, _ in Consumer.GRANT_TYPES if value != Consumer.GRANT_CLIENT_CREDENTIALS]
 CASES = [
@@ -58,6 +69,8 @@ CASES = [
     Case("consumer_usage_counts_something", ConsumerUsage, {"requests": 0}),
     Case("consumer_usage_once_an_hour", ConsumerUsage, LATER),
     Case("expiry_reminder_once_a_day_and_end", ExpiryReminder, {"days": 1}),
+    Case("recovery_code_has_a_digest", RecoveryCode, {"digest": ""}),
+    Case("recovery_code_once_a_person", RecoveryCode, {"digest": "d2"}),
     Case("user_email_unique", User, {"email": "ada@example.edu"}),
     Case("user_email_unique", User, {"email": "ADA@Example.EDU"}),
 ]
@@ -65,7 +78,10 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def ada(db: None) -> User:
-    return User.objects.create_user("ada", "ada@example.edu")
+    """Somebody who has used a recovery code."""
+    ada = User.objects.create_user("ada", "ada@example.edu", pk=ADA)
+    RecoveryCode.objects.create(user=ada, digest="d2")
+    return ada
 
 
 @pytest.fixture(autouse=True)

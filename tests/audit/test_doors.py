@@ -32,7 +32,6 @@ TASKS_WITHOUT_EVENTS = {
     "integrations.tasks.sweep_runs": "rings for runs, whose trail they keep themselves; a silent feed is an alert",
     "integrations.tasks.notice_certificates": "an alert is a row that stays",
     "integrations.tasks.verify_ledger": "the same; it changes nothing else",
-    "integrations.tasks.send_alerts": "an alert is a row that stays, with when it was sent",
 }
 
 

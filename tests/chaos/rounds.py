@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
 from django.db import InterfaceError, OperationalError, connection
 from django.urls import reverse
 from django.utils import timezone
 
 from apiauth.models import User
+from apiauth.sign_on.sessions import SEEN_AT, SIGNED_ON_AT, SessionStore
 from audit.context import Actor, acting
 from integrations.models import RunLease, Stream, SyncRun
 from integrations.models.run import RunTrigger
@@ -286,6 +286,7 @@ def press(port: int, stream: Stream) -> None:
     """Press the button on the page, as a person who has signed in."""
     user = User.objects.get(username="chaos")
     session = SessionStore()
+    session[SIGNED_ON_AT] = session[SEEN_AT] = timezone.now().isoformat()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
@@ -304,6 +305,7 @@ def press(port: int, stream: Stream) -> None:
     )
     response = caller.getresponse()
     response.read()
-    if response.status >= http.client.BAD_REQUEST:
-        raise TimeoutError(f"the button answers {response.status}")
+    led_to = response.getheader("Location", "")
+    if response.status >= http.client.BAD_REQUEST or led_to.startswith(reverse("admin:login")):
+        raise TimeoutError(f"the button answers {response.status} {led_to}")
     caller.close()

@@ -94,6 +94,7 @@ def test_of_one_account_the_older_message_goes_first(
 def _account(message: OutboxMessage) -> object:
     class Account:
         remote_id = "51"
+        expires_on = None
 
     return Account()
 

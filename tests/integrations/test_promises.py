@@ -20,7 +20,7 @@ from registration.models import Student, Term
 from tests.integrations.library import Library, drain, later, library
 from tests.university import make_section
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("endless_sessions")]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from integrations.tasks import send_alerts, sweep_runs
 from tests.integrations.conftest import Sync
 from tests.integrations.feed import Feed, award
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("endless_sessions")]
 Days = Callable[[float], time_machine.travel]
 
 
