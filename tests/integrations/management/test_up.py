@@ -88,8 +88,9 @@ def test_a_partner_s_quick_start_works_at_once_with_the_keys_of_the_demo(demo: U
         for what in ("enrollment-status", "balance")
     ]
     said = paste_into_shell([f'. "{keys}"', first, *students], {})
-    assert '"code":"2026FA"' in said
-    assert said.count(f'"student_number":"{FIRST_STUDENT}"') >= 2
+    # PostgreSQL writes JSON with blanks, and others without.
+    assert re.search(r'"code" ?: ?"2026FA"', said)
+    assert len(re.findall(rf'"student_number" ?: ?"{FIRST_STUDENT}"', said)) >= 2
     (program,) = blocks("python")
     values = dict(re.findall(r"^export (\w+)=(\S+)$", keys.read_text(), re.MULTILINE))
     assert run_python(program, values).count("seats left") > 100
